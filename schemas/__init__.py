@@ -1,0 +1,1 @@
+"""The contracts between producers, services and stores. Imports nothing else of the project."""
