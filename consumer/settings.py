@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     log_file: Path | None = Field(None, description="log file; empty: stderr")
     log_max_mb: float = Field(64.0, gt=0, description="size at which the log file is rotated")
     log_max_hours: float = Field(24.0, gt=0, description="age at which the log file is rotated")
-    log_keep: int = Field(7, ge=0, description="rotated log files that are kept")
+    log_keep: int = Field(7, ge=1, description="rotated log files that are kept")
     local_dir: Path = Field(Path(".smsift"), description="data folder of the local stack")
     corpus_dir: Path | None = Field(None, description="folder of labelled corpora, for the tests that can use them")
 

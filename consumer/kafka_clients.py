@@ -1,0 +1,112 @@
+"""librdkafka configurations for the services' consumers and producers, and the one look-up both need: topic ids.
+
+Settings may override any property except those that the guarantees stand on.
+"""
+
+import logging
+from typing import Any, Final
+
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from consumer.settings import KafkaProperties, Settings
+from schemas.errors import UserError
+from schemas.topics import DEAD_MAX_BYTES
+
+log = logging.getLogger("smsift.kafka")
+
+# A hung commit must die before the member that holds it is evicted from the group, so transaction < session.
+TRANSACTION_TIMEOUT_MS: Final = 10_000
+SESSION_TIMEOUT_MS: Final = 30_000
+# The owner thread polls between micro-batches only; five minutes is hundreds of the slowest of them.
+MAX_POLL_INTERVAL_MS: Final = 300_000
+ADMIN_TIMEOUT_S: Final = 15.0
+
+_GUARANTEES_CONSUMER: Final = (
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "isolation.level",
+    "auto.offset.reset",
+    "group.id",
+    "partition.assignment.strategy",
+)
+_GUARANTEES_PRODUCER: Final = ("transactional.id", "enable.idempotence", "acks", "partitioner")
+# KIP-848's protocol hands these to the broker and refuses them from a client.
+_CLASSIC_ONLY: Final = ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy")
+
+
+def client_config(settings: Settings) -> dict[str, Any]:
+    """What every client of the cluster has in common: addresses and security."""
+    return {"bootstrap.servers": settings.require_bootstrap_servers(), "client.id": "smsift", **settings.kafka}
+
+
+def consumer_config(settings: Settings, group: str, **extra: Any) -> dict[str, Any]:
+    """A read_committed group member that commits nothing by itself and stops at an unknown offset.
+
+    Raises UserError where the settings override a property that exactly-once stands on.
+    """
+    _refuse("kafka_consumer", settings.kafka_consumer, _GUARANTEES_CONSUMER)
+    config: dict[str, Any] = {
+        **client_config(settings),
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "isolation.level": "read_committed",
+        "auto.offset.reset": "error",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": SESSION_TIMEOUT_MS,
+        "max.poll.interval.ms": MAX_POLL_INTERVAL_MS,
+        # Prefetch: enough for a few micro-batches, bounded far below the memory a filter may use.
+        "queued.max.messages.kbytes": 16_384,
+        "fetch.message.max.bytes": 2 * 1024 * 1024,
+        **extra,
+        **settings.kafka_consumer,
+    }
+    if config.get("group.protocol") == "consumer":
+        config = {name: value for name, value in config.items() if name not in _CLASSIC_ONLY}
+    return config
+
+
+def transactional_config(settings: Settings) -> dict[str, Any]:
+    """A transactional producer under this replica's stable id.
+
+    Raises UserError where the settings override a property that exactly-once stands on.
+    """
+    _refuse("kafka_producer", settings.kafka_producer, _GUARANTEES_PRODUCER)
+    return {
+        **client_config(settings),
+        "transactional.id": settings.replica_id,
+        "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+        "partitioner": "murmur2_random",
+        "compression.type": "lz4",
+        "linger.ms": 5,
+        "message.max.bytes": DEAD_MAX_BYTES,
+        # Back-to-back transactions meet CONCURRENT_TRANSACTIONS; the default wait of 100 ms costs a commit 90 ms.
+        "retry.backoff.ms": 10,
+        "queue.buffering.max.messages": 1_000_000,
+        **settings.kafka_producer,
+    }
+
+
+def _refuse(setting: str, given: KafkaProperties, guarantees: tuple[str, ...]) -> None:
+    taken = sorted(set(given) & set(guarantees))
+    if taken:
+        raise UserError(f"SMSIFT_{setting.upper()}: {', '.join(taken)} cannot be changed: exactly-once stands on it.")
+
+
+def topic_ids(settings: Settings, topics: list[str]) -> dict[str, str]:
+    """Kafka's ids of the topics: they tell a recreated topic from the one of the same name before it.
+
+    Raises UserError where the broker does not answer or a topic is not there.
+    """
+    admin = AdminClient({**client_config(settings), "log_level": 0})
+    ids = {}
+    for name, future in admin.describe_topics(TopicCollection(topics), request_timeout=ADMIN_TIMEOUT_S).items():
+        try:
+            ids[name] = str(future.result().topic_id)
+        except KafkaException as error:
+            raise UserError(
+                f"Cannot use topic {name}: {error.args[0].str()}; `smsift doctor` says what is missing, "
+                "`smsift topics` creates the topics."
+            ) from error
+    return ids
