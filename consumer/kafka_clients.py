@@ -3,7 +3,6 @@
 Settings may override any property except those that the guarantees stand on.
 """
 
-import logging
 from typing import Any, Final
 
 from confluent_kafka import KafkaException, TopicCollection
@@ -12,8 +11,6 @@ from confluent_kafka.admin import AdminClient
 from consumer.settings import KafkaProperties, Settings
 from schemas.errors import UserError
 from schemas.topics import DEAD_MAX_BYTES
-
-log = logging.getLogger("smsift.kafka")
 
 # A hung commit must die before the member that holds it is evicted from the group, so transaction < session.
 TRANSACTION_TIMEOUT_MS: Final = 10_000

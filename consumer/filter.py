@@ -1,0 +1,369 @@
+"""The filter: consume → classify → publish, each inbound record to exactly one of spam, ham and dead.
+
+    owner thread   consume ─ decode ─ batch ─┐                ┌─ drop what left ─ transaction ─ commit
+    worker thread                            └─ classify ─────┘
+
+One thread owns consumer and producer; the model runs in another, on batches that carry their own offsets. No
+transaction is open while it runs, so a rebalance finds nothing to commit: work on a partition that has left is
+dropped, and its new owner does it again.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from threading import Event as StopEvent
+from typing import Final, Literal, cast
+
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from consumer.assignment import OffsetWentBackError, Ownership, Partition
+from consumer.batching import Batcher, Budget
+from consumer.classifier.contract import Classifier
+from consumer.dead_letters import FaultLimit, FaultWatch
+from consumer.decode import Headers, decode
+from consumer.health import Health, HealthServer
+from consumer.kafka_clients import consumer_config, topic_ids, transactional_config
+from consumer.metrics import Metrics
+from consumer.scoring import Inbound, Scored, ScoredBatch, Scorer
+from consumer.settings import Settings
+from consumer.signals import stop_on_signals
+from consumer.starting import first_offsets
+from consumer.transactions import FencedError, Transactions
+from consumer.verdicts import Privacy, VerdictEncoder
+from schemas.errors import UserError
+
+log = logging.getLogger("smsift.filter")
+
+EXIT_FENCED: Final = 3
+# A poll serves rebalances and wakes at the first record; this bounds how late a finished batch is noticed.
+POLL_S: Final = 0.01
+# Not polling is enough to hold records back. Only when the model keeps the loop waiting longer than this are the
+# partitions paused and polls resumed: a pause throws away what librdkafka has fetched ahead.
+PAUSE_AFTER_S: Final = 5.0
+READ_AT_ONCE: Final = 2_000
+RPC_S: Final = 15.0
+LAG_EVERY_S: Final = 1.0
+
+
+class Filter:
+    """The loop. Build it with `run`, or with parts of your own in a test."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        consumer: Consumer,
+        transactions: Transactions,
+        scorer: Scorer,
+        metrics: Metrics,
+        health: Health,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._topic = settings.topics.inbound
+        self._consumer = consumer
+        self._transactions = transactions
+        self._scorer = scorer
+        self._metrics = metrics
+        self._health = health
+        self._clock = clock
+        self._ownership = Ownership()
+        budget = Budget(settings.batch_tokens, settings.batch_messages, settings.linger_ms / 1000)
+        self._batcher: Batcher[Inbound] = Batcher(budget, clock)
+        self._running: Future[ScoredBatch] | None = None
+        self._running_since = 0.0
+        self._faults = FaultWatch(FaultLimit(settings.dead_window, settings.dead_ratio, settings.dead_in_a_row))
+        self._paused = False
+        self._halted = False
+        self._committed: dict[Partition, int] = {}
+        self._lag_at = 0.0
+
+    def run(self, stop: StopEvent) -> None:
+        """Until `stop` is set; then finish the batch in the model, within the drain budget, and leave the group.
+
+        Raises UserError, FencedError, TransactionFailedError or KafkaException; whatever was open is settled by the
+        next start.
+        """
+        self._transactions.start()
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+        )
+        self._health.blocked("group", "waiting for the group's first assignment")
+        self._health.cleared("start")
+        try:
+            while not stop.is_set():
+                self.turn()
+            self._drain()
+        finally:
+            self._consumer.close()
+
+    def turn(self) -> None:
+        """One turn of the loop: read what there is, keep the model busy, publish what it has answered."""
+        self._health.turned()
+        self._read()
+        finished = self._take_finished()
+        self._start_next()  # before publishing: the model works while the broker commits
+        if finished is not None:
+            self._publish(finished)
+        self._report()
+
+    # --- read
+
+    def _read(self) -> None:
+        if self._full() and not self._paused:
+            self._wait_for_room()
+            return
+        self._resume_if_room()
+        message = self._consumer.poll(self._poll_timeout())
+        if message is None:
+            return
+        following = [] if self._paused else self._consumer.consume(READ_AT_ONCE, 0)
+        try:
+            for each in (message, *following):
+                self._admit(each)
+        except OffsetWentBackError:
+            log.exception("reading again from the committed offsets")
+            self._rewind()
+
+    def _poll_timeout(self) -> float:
+        if self._running is not None:
+            return 0.0 if self._running.done() else POLL_S
+        wait_s = self._batcher.wait_s()
+        return POLL_S if wait_s is None else min(wait_s, POLL_S)
+
+    def _admit(self, message: Message[bytes, bytes]) -> None:
+        error = message.error()
+        if error is not None:
+            self._judge_read_error(error)
+            return
+        partition = Partition(message.topic() or "", message.partition() or 0)
+        offset = message.offset()
+        assert offset is not None
+        epoch = self._ownership.admit(partition, offset)
+        if epoch is None:
+            return
+        value, headers = message.value(), cast("Headers | None", message.headers())
+        _, timestamp_ms = message.timestamp()
+        record = Inbound(
+            partition, offset, epoch, timestamp_ms / 1000, decode(value, headers), message.key(), value, headers
+        )
+        self._batcher.add(record, self._scorer.estimate_tokens(record))
+
+    def _judge_read_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - the name that librdkafka gives it
+            raise UserError(
+                "The group's offset is no longer in the topic: records were deleted before they were judged, or the "
+                "topic was recreated. Choose where to go on with `smsift filter --start earliest` or `--start latest`."
+            )
+        if error.fatal() or error.code() in (
+            KafkaError.TOPIC_AUTHORIZATION_FAILED,
+            KafkaError.GROUP_AUTHORIZATION_FAILED,
+            KafkaError.UNKNOWN_TOPIC_OR_PART,
+        ):
+            raise UserError(f"Cannot read {self._topic}: {error.str()}")
+        log.warning("read error", extra={"reason": error.name()})
+
+    # --- bounded memory
+
+    def _full(self) -> bool:
+        batches = self._settings.buffer_batches
+        return (
+            self._batcher.tokens >= batches * self._settings.batch_tokens
+            or len(self._batcher) >= batches * self._settings.batch_messages
+        )
+
+    def _wait_for_room(self) -> None:
+        """The model is behind: wait for it, and pause the partitions only when that takes long."""
+        if self._running is None:
+            return
+        wait([self._running], timeout=POLL_S * 5)
+        if not self._running.done() and self._clock() - self._running_since > PAUSE_AFTER_S:
+            self._pause()
+
+    def _pause(self) -> None:
+        self._consumer.pause(self._consumer.assignment())
+        self._paused = True
+        self._metrics.set("smsift_paused", 1)
+
+    def _resume_if_room(self) -> None:
+        if self._paused and not self._halted and not self._full():
+            self._consumer.resume(self._consumer.assignment())
+            self._paused = False
+            self._metrics.set("smsift_paused", 0)
+
+    # --- classify
+
+    def _take_finished(self) -> ScoredBatch | None:
+        if self._running is None or not self._running.done():
+            return None
+        batch = self._running.result()
+        self._running = None
+        self._metrics.observe("smsift_classify_seconds", batch.seconds)
+        return batch
+
+    def _start_next(self) -> None:
+        if self._running is None and not self._halted and self._batcher.wait_s() == 0.0:
+            batch = self._batcher.take()
+            self._metrics.observe("smsift_batch_messages", len(batch))
+            self._running = self._scorer.submit(batch)
+            self._running_since = self._clock()
+
+    # --- publish
+
+    def _publish(self, batch: ScoredBatch) -> None:
+        """Nothing here polls the consumer: what is owned at the first line is what the commit vouches for."""
+        records = [scored for scored in batch.records if self._still_owned(scored)]
+        self._metrics.count("smsift_dropped_records", len(batch.records) - len(records))
+        if not records:
+            return
+        broken = self._faults.exceeded_by([scored.own_fault for scored in records])
+        if broken is not None:
+            self._halt(broken)
+            return
+        next_offsets = {scored.source.partition: scored.source.offset + 1 for scored in records}
+        started = self._clock()
+        committed = self._transactions.publish(
+            [scored.outgoing for scored in records],
+            [TopicPartition(topic, number, offset) for (topic, number), offset in next_offsets.items()],
+            self._consumer.consumer_group_metadata(),
+        )
+        if committed:
+            self._metrics.observe("smsift_transaction_seconds", self._clock() - started)
+            self._committed.update(next_offsets)
+            self._count(records)
+        else:
+            self._metrics.count("smsift_transaction_aborts")
+            self._rewind()
+
+    def _still_owned(self, scored: Scored) -> bool:
+        return self._ownership.holds(scored.source.partition, scored.source.epoch)
+
+    def _count(self, records: list[Scored]) -> None:
+        now = time.time()
+        outcomes: dict[str, int] = {}
+        for scored in records:
+            outcomes[scored.outcome] = outcomes.get(scored.outcome, 0) + 1
+            if scored.reason is not None:
+                self._metrics.count("smsift_dead_letters", reason=scored.reason)
+        for outcome, number in outcomes.items():
+            self._metrics.count("smsift_records", number, outcome=outcome)
+        # The oldest record stands for its batch: one observation a transaction keeps this off the hot path.
+        self._metrics.observe("smsift_verdict_latency_seconds", max(0.0, now - records[0].source.timestamp_s))
+
+    def _halt(self, sentence: str) -> None:
+        """Faults of our own must not empty the topic into the dead letters: stop, stay live, wait for a person."""
+        log.error("paused: %s; roll back the deploy or model and restart", sentence)
+        self._halted = True
+        self._metrics.set("smsift_halted", 1)
+        self._health.blocked("faults", f"paused: {sentence}")
+        self._rewind()
+        self._pause()
+
+    # --- rebalance and rewind; the callbacks run inside poll() and consume(), on the owner thread
+
+    def _on_assign(self, _: object, partitions: list[TopicPartition]) -> None:
+        gained = [Partition(p.topic, p.partition) for p in partitions]
+        starts = first_offsets(self._consumer, partitions, self._settings.start, RPC_S)
+        self._ownership.gained(gained)
+        self._committed.update({Partition(p.topic, p.partition): p.offset for p in starts})
+        self._consumer.incremental_assign(starts)
+        if self._paused:
+            self._consumer.pause(starts)
+        self._health.cleared("group")
+        self._changed("gained", len(gained))
+
+    def _on_revoke(self, _: object, partitions: list[TopicPartition]) -> None:
+        left = [Partition(p.topic, p.partition) for p in partitions]
+        self._ownership.left(left)
+        for partition in left:
+            self._committed.pop(partition, None)
+            self._metrics.forget("smsift_lag", topic=partition.topic, partition=str(partition.number))
+        self._changed("left", len(left))
+
+    def _changed(self, how: Literal["gained", "left"], number: int) -> None:
+        self._metrics.count("smsift_rebalances")
+        self._metrics.set("smsift_assigned_partitions", len(self._ownership.partitions))
+        log.info("assignment changed", extra={how: number, "owned": len(self._ownership.partitions)})
+
+    def _rewind(self) -> None:
+        """Forget everything read and not committed, and read it again from the committed offsets."""
+        self._ownership.rewound()
+        self._batcher.clear()
+        assignment = self._consumer.assignment()
+        if not assignment:
+            return
+        for known in self._consumer.committed(assignment, timeout=RPC_S):
+            if known.error is not None:
+                raise KafkaException(known.error)
+            partition = Partition(known.topic, known.partition)
+            offset = known.offset if known.offset != OFFSET_INVALID else self._committed[partition]
+            self._consumer.seek(TopicPartition(known.topic, known.partition, offset))
+
+    # --- stop and report
+
+    def _drain(self) -> None:
+        """Publish the batch that is in the model, if it answers in time; the rest is read again by whoever is next."""
+        self._batcher.clear()
+        if self._running is None:
+            return
+        done, _ = wait([self._running], timeout=self._settings.drain_s)
+        if done:
+            self._publish(self._running.result())
+        else:
+            log.warning("the batch in the model was not finished in time and will be read again")
+
+    def _report(self) -> None:
+        now = self._clock()
+        if now - self._lag_at < LAG_EVERY_S:
+            return
+        self._lag_at = now
+        self._metrics.set("smsift_buffered_messages", len(self._batcher))
+        for partition, offset in self._committed.items():
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
+            if high >= 0:
+                self._metrics.set(
+                    "smsift_lag", max(0, high - offset), topic=partition.topic, partition=str(partition.number)
+                )
+
+
+def run(settings: Settings, load_classifier: Callable[[], Classifier]) -> int:
+    """Run a filter until SIGTERM or SIGINT. Returns the exit code: 0, or 3 where another producer has taken the id.
+
+    Raises UserError where settings, broker, topics or model are not as they must be.
+    """
+    stop = stop_on_signals()
+    topics = settings.topics
+    metrics = Metrics("filter")
+    health = Health(settings.stall_s)
+    server = None
+    if settings.http_port is not None:
+        server = HealthServer(health, metrics, settings.http_host, settings.http_port)
+        log.info("health server listens", extra={"host": settings.http_host, "port": server.port})
+    ids = topic_ids(settings, [topics.inbound, topics.spam, topics.ham, topics.dead])
+    classifier = load_classifier()
+    classifier.warm_up()
+    privacy = Privacy(settings.pseudonym_secret, settings.text_mode)
+    topic_id = ids[topics.inbound]
+    scorer = Scorer(
+        classifier, VerdictEncoder(classifier.identity, topics.inbound, topic_id, privacy), topics, topic_id
+    )
+    log.info(
+        "model loaded",
+        extra={"model": classifier.identity.name, "version": classifier.identity.version},
+    )
+    reset = "error" if settings.start == "auto" else settings.start
+    consumer = Consumer(consumer_config(settings, settings.filter_group, **{"auto.offset.reset": reset}))
+    transactions = Transactions(Producer(transactional_config(settings)))
+    try:
+        Filter(
+            settings, consumer=consumer, transactions=transactions, scorer=scorer, metrics=metrics, health=health
+        ).run(stop)
+    except FencedError as fenced:
+        log.error(str(fenced))  # noqa: TRY400 - expected, and said in full
+        return EXIT_FENCED
+    finally:
+        if server is not None:
+            server.close()
+    log.info("stopped")
+    return 0

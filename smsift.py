@@ -1,0 +1,333 @@
+"""smsift's front desk: one command, whose sub-commands import what they need when they are called."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from schemas.errors import UserError
+
+if TYPE_CHECKING:
+    from consumer.settings import Settings
+
+app = typer.Typer(
+    name="smsift",
+    help="Streaming SMS spam filter: Kafka in, one transformer verdict per message out, exactly once.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def main() -> NoReturn:
+    """Run a command. A UserError is one sentence on stderr and exit code 2; only a defect shows a traceback."""
+    try:
+        code = app(standalone_mode=False)
+    except UserError as error:
+        fail(str(error))
+    except typer.Abort:
+        code = 130
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:  # the reader of a pipe, such as head, has gone
+        code = 0
+        sys.stderr.close()
+    except Exception as error:
+        import click
+
+        if not isinstance(error, click.ClickException):
+            raise
+        error.show()
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def fail(sentence: str) -> NoReturn:
+    print(f"smsift: {sentence}", file=sys.stderr)
+    sys.exit(2)
+
+
+def settings_with_logs(**overrides: Any) -> "Settings":
+    """Settings for a service: its logs go where they say."""
+    from consumer.logs import configure_logs
+    from consumer.settings import load_settings
+
+    settings = load_settings(**overrides)
+    configure_logs(settings)
+    return settings
+
+
+def end(code: int) -> NoReturn:
+    raise typer.Exit(code)
+
+
+# --- services
+
+
+@app.command("filter", rich_help_panel="Services")
+def filter_(
+    start: Annotated[
+        str | None, typer.Option(help="Where a partition without an offset starts: earliest, latest")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model folder; default: the one that comes with smsift")] = None,
+    transactional_id: Annotated[str | None, typer.Option(help="Stable id of this replica")] = None,
+    http_port: Annotated[int | None, typer.Option(help="Serve /livez, /readyz and /metrics there; 0: any")] = None,
+    classifier: Annotated[str, typer.Option(help="model, or null: everything is ham, to measure the rest")] = "model",
+) -> None:
+    """Judge every message of the inbound topic: run as many as there are partitions."""
+    settings = settings_with_logs(start=start, model=model, transactional_id=transactional_id, http_port=http_port)
+    from consumer.filter import run
+
+    end(run(settings, lambda: load_classifier(settings, classifier)))
+
+
+def load_classifier(settings: "Settings", kind: str = "model") -> Any:
+    from consumer.classifier import load
+    from consumer.classifier.null import Null
+
+    if kind == "null":
+        return Null()
+    if kind != "model":
+        raise UserError("--classifier must be model or null.")
+    return load(settings.model, base=settings.base, device=settings.device, threads=settings.threads or None)
+
+
+@app.command(rich_help_panel="Services")
+def sink(
+    http_port: Annotated[int | None, typer.Option(help="Serve /livez, /readyz and /metrics there; 0: any")] = None,
+) -> None:
+    """Write verdicts, dead letters and labels to ClickHouse."""
+    settings = settings_with_logs(http_port=http_port)
+    from consumer.sink import run
+
+    end(run(settings))
+
+
+# --- the local stack
+
+
+@app.command(rich_help_panel="Local stack")
+def up() -> None:
+    """Start Kafka and ClickHouse on this machine, with the topics and tables; they stay until `smsift down`."""
+    from consumer.settings import load_settings
+    from deploy.local import stack
+
+    stack.up(load_settings())
+    prepare(load_settings())  # read again: the stack has published its addresses
+    status()
+
+
+@app.command(rich_help_panel="Local stack")
+def down() -> None:
+    """Stop what `smsift up` started; its data stays."""
+    from consumer.settings import load_settings
+    from deploy.local import stack
+
+    print(stack.down(load_settings()))
+
+
+@app.command(rich_help_panel="Local stack")
+def status() -> None:
+    """Say what of the local stack runs, and where."""
+    from consumer.settings import load_settings
+    from deploy.local import stack
+
+    print(stack.status(load_settings()))
+
+
+@app.command(rich_help_panel="Local stack")
+def demo(
+    count: Annotated[int, typer.Option(min=1, help="Messages to send")] = 3000,
+    rate: Annotated[float, typer.Option(min=0.1, help="Messages per second")] = 150.0,
+    filters: Annotated[int, typer.Option(min=1, help="Filters in the consumer group")] = 2,
+    corpus: Annotated[str | None, typer.Option(help="Labelled file or hub data set id; default: built-in")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same messages")] = 7,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running to explore")] = False,
+) -> None:
+    """Watch messages flow through a real broker, a real model and a real ClickHouse engine, and check every one."""
+    from deploy.demo import Plan, run_demo
+
+    from consumer.settings import load_settings
+
+    plan = Plan(count=count, rate=rate, filters=filters, corpus=corpus, seed=seed, keep=keep)
+    end(run_demo(load_settings(), plan))
+
+
+@app.command(rich_help_panel="Local stack")
+def topics() -> None:
+    """Create the topics that are missing."""
+    from consumer.settings import load_settings
+
+    created = make_topics(load_settings())
+    print("\n".join(f"created {name}" for name in created) or "all topics are there")
+
+
+@app.command(rich_help_panel="Local stack")
+def migrate() -> None:
+    """Bring ClickHouse's tables and views up to date."""
+    from consumer.settings import load_settings
+
+    applied = make_tables(load_settings())
+    print("\n".join(f"applied {name}" for name in applied) or "all migrations are applied")
+
+
+def prepare(settings: "Settings") -> None:
+    make_topics(settings)
+    make_tables(settings)
+
+
+def make_topics(settings: "Settings") -> list[str]:
+    from confluent_kafka.admin import AdminClient
+
+    from consumer.kafka_clients import client_config
+    from schemas.topics import create_topics
+
+    admin = AdminClient(client_config(settings))
+    return create_topics(admin, settings.topic_prefix, settings.inbound_partitions, settings.replication_factor)
+
+
+def make_tables(settings: "Settings") -> list[str]:
+    from consumer.clickhouse import connect
+    from schemas.clickhouse.migrate import migrate as apply
+
+    return apply(connect(settings), settings.clickhouse_database)
+
+
+# --- messages and verdicts
+
+
+@app.command(rich_help_panel="Messages and verdicts")
+def simulate(
+    count: Annotated[int | None, typer.Option(min=1, help="Messages to send")] = None,
+    duration: Annotated[float | None, typer.Option(min=0.1, help="Seconds to send for")] = None,
+    rate: Annotated[float, typer.Option(min=0.1, help="Messages per second")] = 100.0,
+    corpus: Annotated[str | None, typer.Option(help="Labelled file or hub data set id; default: built-in")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Column of the text, where it cannot be guessed")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Column of the label, where it cannot be guessed")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same messages")] = 7,
+    malformed: Annotated[float, typer.Option(min=0, max=1, help="Share of malformed records")] = 0.0,
+    labels: Annotated[bool, typer.Option(help="Publish the true labels too")] = True,
+) -> None:
+    """Publish labelled traffic to the inbound topic."""
+    from deploy.demo import simulate_traffic
+
+    from consumer.settings import load_settings
+
+    simulate_traffic(
+        load_settings(),
+        count=count,
+        duration=duration,
+        rate=rate,
+        corpus=corpus,
+        columns=(text_column, label_column),
+        seed=seed,
+        malformed=malformed,
+        labels=labels,
+    )
+
+
+@app.command(rich_help_panel="Messages and verdicts")
+def classify(
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts; none: one a line from stdin")] = None,
+    model: Annotated[str | None, typer.Option(help="Model folder; default: the one that comes with smsift")] = None,
+    json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line")] = False,
+) -> None:
+    """Judge texts here and now, without Kafka."""
+    from deploy.views import print_classifications
+
+    from consumer.settings import load_settings
+
+    settings = load_settings(model=model)
+    print_classifications(load_classifier(settings), texts or (line.rstrip("\n") for line in sys.stdin), json_lines)
+
+
+@app.command(rich_help_panel="Messages and verdicts")
+def tail(
+    topic: Annotated[str, typer.Argument(help="spam, ham, dead, labels or alerts")],
+    count: Annotated[int | None, typer.Option(min=1, help="Stop after so many")] = None,
+    from_start: Annotated[bool, typer.Option("--from-start", help="From the oldest record, not from now on")] = False,
+    json_lines: Annotated[bool, typer.Option("--json", help="The records as they are, one a line")] = False,
+) -> None:
+    """Follow a topic, reading only what is committed."""
+    from deploy.views import follow
+
+    from consumer.settings import load_settings
+
+    follow(load_settings(), topic, count=count, from_start=from_start, json_lines=json_lines)
+
+
+@app.command(rich_help_panel="Messages and verdicts")
+def query(
+    sql: Annotated[str, typer.Argument(help="SQL, or the name of a query of the cookbook; - reads stdin")],
+    form: Annotated[
+        str, typer.Option("--format", help="PrettyCompact, JSONEachRow, CSVWithNames, …")
+    ] = "PrettyCompact",
+) -> None:
+    """Ask ClickHouse."""
+    from deploy.views import print_query
+
+    from consumer.settings import load_settings
+
+    print_query(load_settings(), sys.stdin.read() if sql == "-" else sql, form)
+
+
+# --- models and checks
+
+
+@app.command(rich_help_panel="Models and checks")
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or path of a .toml file")],
+    data: Annotated[list[str], typer.Option(help="Labelled file; repeat for more")],
+    out: Annotated[Path, typer.Option(help="Folder for the model; must not exist")],
+    seed: Annotated[int | None, typer.Option(help="Overrides the recipe's")] = None,
+) -> None:
+    """Train a model and save it as a folder with a manifest."""
+    settings = settings_with_logs()
+    from training.train import train_command
+
+    train_command(recipe, data=data, out=out, seed=seed, base=settings.base)
+
+
+@app.command(rich_help_panel="Models and checks")
+def corpus(
+    out: Annotated[Path, typer.Argument(help="JSONL file to write")],
+    count: Annotated[int, typer.Option(min=1, help="Messages to draw")] = 10_000,
+    forms: Annotated[str, typer.Option(help="all, train or test: which templates to draw from")] = "all",
+    seed: Annotated[int, typer.Option(help="Same seed, same messages")] = 7,
+) -> None:
+    """Write draws of the built-in corpus as a labelled file, to train or evaluate on."""
+    from producer_sim.corpus import write_jsonl
+
+    write_jsonl(out, count=count, forms=forms, seed=seed)
+    print(f"wrote {count} messages to {out}")
+
+
+@app.command(rich_help_panel="Models and checks")
+def bench(
+    what: Annotated[str, typer.Argument(help="pipeline or sink")],
+    classifier: Annotated[str, typer.Option(help="model, or null: everything is ham")] = "null",
+    messages: Annotated[int, typer.Option(min=1000, help="Messages in each case")] = 200_000,
+    repeats: Annotated[int, typer.Option(min=1, help="Interleaved repetitions; the median counts")] = 3,
+    json_lines: Annotated[bool, typer.Option("--json", help="JSON Lines")] = False,
+) -> None:
+    """Measure throughput beside a peer in the same run."""
+    from deploy.bench import run_bench
+
+    from consumer.settings import load_settings
+
+    run_bench(load_settings(), what, classifier=classifier, messages=messages, repeats=repeats, json_lines=json_lines)
+
+
+@app.command(rich_help_panel="Models and checks")
+def doctor() -> None:
+    """Check settings, broker, topics, ClickHouse and model, each with a sentence."""
+    from deploy.doctor import examine
+
+    from consumer.settings import load_settings
+
+    end(examine(load_settings()))
+
+
+if __name__ == "__main__":
+    main()
