@@ -1,0 +1,1 @@
+"""The tables and views in ClickHouse: numbered migrations, and the runner that applies them."""
