@@ -37,7 +37,7 @@ class Classification:
     score: float
     """Calibrated P(spam), 0 to 1."""
     margin: float
-    """Raw logit(spam) − logit(ham), before calibration: what parity tests compare."""
+    """Raw logit(spam) minus logit(ham), before calibration: what parity tests compare."""
     action: Action
     """`block` is spam, `deliver` is ham, `review` is either within the model's band of uncertainty."""
     signals: tuple[str, ...]

@@ -1,0 +1,70 @@
+"""Base weights plus adapter: the weights that are served.
+
+LoRA's product is added in fp32 to one of two bases, as the manifest says: what training saw (NF4 and back), or the
+base's own weights. Adding to the NF4 weights and quantising again, as adapter libraries do, would round once more.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from consumer.classifier.artifact import Lora, Quantisation
+from schemas.errors import UserError
+
+
+def merged_weights(
+    base: Path, adapter: dict[str, Tensor], lora: Lora, dequantised: Quantisation | None
+) -> dict[str, Tensor]:
+    """Return the fp32 state dict of `base` (a safetensors file) with the adapter merged in, and the adapter's head.
+
+    `adapter` holds `<module>.lora_A` (rank, inputs), `<module>.lora_B` (outputs, rank) and whole tensors under their
+    own names. `dequantised` names the modules whose weights make the way through NF4 first; None: none does.
+    Raises UserError where adapter and base do not fit.
+    """
+    through_nf4 = frozenset(dequantised.modules) if dequantised else frozenset[str]()
+    weights: dict[str, Tensor] = {}
+    with safe_open(base, "pt") as file:
+        for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
+            weight = file.get_tensor(name)
+            if not weight.is_floating_point():  # position ids, which some checkpoints carry
+                continue
+            # A copy of its own: a tensor of a mapped file would keep the whole file resident.
+            weight = weight.to(torch.float32, copy=True)
+            name = name.removeprefix("bert.")  # noqa: PLW2901 - checkpoints differ in this prefix alone
+            module = name.removesuffix(".weight")
+            if dequantised and module in through_nf4:
+                weight = through_quantisation(weight, dequantised)
+            weights[name] = weight
+    for name in _modules(adapter):
+        target = weights.get(f"{name}.weight")
+        a, b = adapter[f"{name}.lora_A"].float(), adapter.get(f"{name}.lora_B", torch.empty(0)).float()
+        if target is None or b.ndim != 2 or (b.shape[0], a.shape[1]) != target.shape or a.shape[0] != lora.rank:
+            raise UserError(f"The adapter does not fit the base model at {name}: was it made for another base?")
+        target += (b @ a) * lora.scaling
+    weights.update({name: tensor.float() for name, tensor in adapter.items() if not _is_lora(name)})
+    return weights
+
+
+def through_quantisation(weight: Tensor, quantisation: Quantisation) -> Tensor:
+    """Return the weight as a layer quantised in training multiplies by it: NF4 and back."""
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    packed, state = quantize_4bit(
+        weight.contiguous(),
+        blocksize=quantisation.block_size,
+        compress_statistics=quantisation.double,
+        quant_type=quantisation.kind,
+    )
+    restored: Tensor = dequantize_4bit(packed, state)
+    return restored.to(weight.dtype)
+
+
+def _modules(names: Iterable[str]) -> list[str]:
+    return [name.removesuffix(".lora_A") for name in names if name.endswith(".lora_A")]
+
+
+def _is_lora(name: str) -> bool:
+    return name.endswith((".lora_A", ".lora_B"))

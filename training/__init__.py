@@ -1,0 +1,1 @@
+"""Makes, judges and promotes the models that the filter serves."""
