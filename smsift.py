@@ -23,24 +23,12 @@ app = typer.Typer(
 def main() -> NoReturn:
     """Run a command. A UserError is one sentence on stderr and exit code 2; only a defect shows a traceback."""
     try:
-        code = app(standalone_mode=False)
+        app()
     except UserError as error:
         fail(str(error))
-    except typer.Abort:
-        code = 130
-    except KeyboardInterrupt:
-        code = 130
     except BrokenPipeError:  # the reader of a pipe, such as head, has gone
-        code = 0
-        sys.stderr.close()
-    except Exception as error:
-        import click
-
-        if not isinstance(error, click.ClickException):
-            raise
-        error.show()
-        code = error.exit_code
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.stdout = None  # type: ignore[assignment]  # nothing is left to flush to
+    sys.exit(0)
 
 
 def fail(sentence: str) -> NoReturn:
@@ -189,6 +177,7 @@ def make_topics(settings: "Settings") -> list[str]:
 
 def make_tables(settings: "Settings") -> list[str]:
     from consumer.clickhouse import connect
+
     from schemas.clickhouse.migrate import migrate as apply
 
     return apply(connect(settings), settings.clickhouse_database)

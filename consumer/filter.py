@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from threading import Event as StopEvent
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -22,8 +22,8 @@ from consumer.batching import Batcher, Budget
 from consumer.classifier.contract import Classifier
 from consumer.dead_letters import FaultLimit, FaultWatch
 from consumer.decode import Headers, decode
-from consumer.health import Health, HealthServer
-from consumer.kafka_clients import consumer_config, topic_ids, transactional_config
+from consumer.health import Health, serve_health
+from consumer.kafka_clients import consumer_config, librdkafka_log, topic_ids, transactional_config
 from consumer.metrics import Metrics
 from consumer.scoring import Inbound, Scored, ScoredBatch, Scorer
 from consumer.settings import Settings
@@ -132,7 +132,7 @@ class Filter:
         wait_s = self._batcher.wait_s()
         return POLL_S if wait_s is None else min(wait_s, POLL_S)
 
-    def _admit(self, message: Message[bytes, bytes]) -> None:
+    def _admit(self, message: "Message[bytes, bytes]") -> None:
         error = message.error()
         if error is not None:
             self._judge_read_error(error)
@@ -327,38 +327,53 @@ class Filter:
                 )
 
 
+def assemble(
+    settings: Settings,
+    classifier: Classifier,
+    *,
+    metrics: Metrics,
+    health: Health,
+    consumer: Consumer | None = None,
+    producer: Producer | None = None,
+) -> Filter:
+    """A filter with clients as the settings say, or with those that are given.
+
+    Raises UserError where the broker does not answer or a topic is not there.
+    """
+    topics = settings.topics
+    topic_id = topic_ids(settings, [topics.inbound, topics.spam, topics.ham, topics.dead])[topics.inbound]
+    privacy = Privacy(settings.pseudonym_secret, settings.text_mode)
+    encoder = VerdictEncoder(classifier.identity, topics.inbound, topic_id, privacy)
+    return Filter(
+        settings,
+        consumer=consumer or Consumer(filter_consumer_config(settings), logger=librdkafka_log),
+        transactions=Transactions(producer or Producer(transactional_config(settings), logger=librdkafka_log)),
+        scorer=Scorer(classifier, encoder, topics, topic_id),
+        metrics=metrics,
+        health=health,
+    )
+
+
+def filter_consumer_config(settings: Settings) -> dict[str, Any]:
+    """`--start` also says where to go on from an offset that is no longer there; by itself that is an error."""
+    reset = "error" if settings.start == "auto" else settings.start
+    return consumer_config(settings, settings.filter_group, **{"auto.offset.reset": reset})
+
+
 def run(settings: Settings, load_classifier: Callable[[], Classifier]) -> int:
     """Run a filter until SIGTERM or SIGINT. Returns the exit code: 0, or 3 where another producer has taken the id.
 
     Raises UserError where settings, broker, topics or model are not as they must be.
     """
     stop = stop_on_signals()
-    topics = settings.topics
     metrics = Metrics("filter")
     health = Health(settings.stall_s)
-    server = None
-    if settings.http_port is not None:
-        server = HealthServer(health, metrics, settings.http_host, settings.http_port)
-        log.info("health server listens", extra={"host": settings.http_host, "port": server.port})
-    ids = topic_ids(settings, [topics.inbound, topics.spam, topics.ham, topics.dead])
+    server = serve_health(settings, health, metrics)
     classifier = load_classifier()
     classifier.warm_up()
-    privacy = Privacy(settings.pseudonym_secret, settings.text_mode)
-    topic_id = ids[topics.inbound]
-    scorer = Scorer(
-        classifier, VerdictEncoder(classifier.identity, topics.inbound, topic_id, privacy), topics, topic_id
-    )
-    log.info(
-        "model loaded",
-        extra={"model": classifier.identity.name, "version": classifier.identity.version},
-    )
-    reset = "error" if settings.start == "auto" else settings.start
-    consumer = Consumer(consumer_config(settings, settings.filter_group, **{"auto.offset.reset": reset}))
-    transactions = Transactions(Producer(transactional_config(settings)))
+    log.info("model loaded", extra={"model": classifier.identity.name, "version": classifier.identity.version})
     try:
-        Filter(
-            settings, consumer=consumer, transactions=transactions, scorer=scorer, metrics=metrics, health=health
-        ).run(stop)
+        assemble(settings, classifier, metrics=metrics, health=health).run(stop)
     except FencedError as fenced:
         log.error(str(fenced))  # noqa: TRY400 - expected, and said in full
         return EXIT_FENCED

@@ -5,6 +5,7 @@ that is not ready is left alone by its supervisor; one that is not live is resta
 """
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,10 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from consumer.metrics import Metrics
+from consumer.settings import Settings
 from schemas.errors import UserError
+
+log = logging.getLogger("smsift.health")
 
 
 class Health:
@@ -62,6 +66,15 @@ class HealthServer:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def serve_health(settings: Settings, health: Health, metrics: Metrics) -> HealthServer | None:
+    """The server that the settings ask for, if they do. Raises UserError where its port is taken."""
+    if settings.http_port is None:
+        return None
+    server = HealthServer(health, metrics, settings.http_host, settings.http_port)
+    log.info("health server listens", extra={"host": settings.http_host, "port": server.port})
+    return server
 
 
 def _handler(health: Health, metrics: Metrics) -> type[BaseHTTPRequestHandler]:

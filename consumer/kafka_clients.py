@@ -3,6 +3,7 @@
 Settings may override any property except those that the guarantees stand on.
 """
 
+import logging
 from typing import Any, Final
 
 from confluent_kafka import KafkaException, TopicCollection
@@ -11,6 +12,9 @@ from confluent_kafka.admin import AdminClient
 from consumer.settings import KafkaProperties, Settings
 from schemas.errors import UserError
 from schemas.topics import DEAD_MAX_BYTES
+
+# What librdkafka has to say goes where our own logs go; clients hand it over when they are polled.
+librdkafka_log: Final = logging.getLogger("smsift.librdkafka")
 
 # A hung commit must die before the member that holds it is evicted from the group, so transaction < session.
 TRANSACTION_TIMEOUT_MS: Final = 10_000

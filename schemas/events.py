@@ -137,7 +137,7 @@ class Alert(Event):
 class DeadLetter(Event):
     """The headers of a dead letter; its value is the original bytes (null stays null), its key the source key."""
 
-    reason: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$")]
+    reason: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
     detail: str = Field(description="One sentence for a person; never holds text or numbers")
     source_topic: str
     source_topic_id: str
