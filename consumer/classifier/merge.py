@@ -12,6 +12,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from consumer.classifier.artifact import Lora, Quantisation
+from consumer.classifier.nf4 import through_nf4
 from schemas.errors import UserError
 
 
@@ -24,7 +25,7 @@ def merged_weights(
     own names. `dequantised` names the modules whose weights make the way through NF4 first; None: none does.
     Raises UserError where adapter and base do not fit.
     """
-    through_nf4 = frozenset(dequantised.modules) if dequantised else frozenset[str]()
+    quantised = frozenset(dequantised.modules) if dequantised else frozenset[str]()
     weights: dict[str, Tensor] = {}
     with safe_open(base, "pt") as file:
         for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
@@ -35,8 +36,8 @@ def merged_weights(
             weight = weight.to(torch.float32, copy=True)
             name = name.removeprefix("bert.")  # noqa: PLW2901 - checkpoints differ in this prefix alone
             module = name.removesuffix(".weight")
-            if dequantised and module in through_nf4:
-                weight = through_quantisation(weight, dequantised)
+            if dequantised and module in quantised:
+                weight = through_nf4(weight, dequantised.block_size, double=dequantised.double)
             weights[name] = weight
     for name in _modules(adapter):
         target = weights.get(f"{name}.weight")
@@ -46,20 +47,6 @@ def merged_weights(
         target += (b @ a) * lora.scaling
     weights.update({name: tensor.float() for name, tensor in adapter.items() if not _is_lora(name)})
     return weights
-
-
-def through_quantisation(weight: Tensor, quantisation: Quantisation) -> Tensor:
-    """Return the weight as a layer quantised in training multiplies by it: NF4 and back."""
-    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
-
-    packed, state = quantize_4bit(
-        weight.contiguous(),
-        blocksize=quantisation.block_size,
-        compress_statistics=quantisation.double,
-        quant_type=quantisation.kind,
-    )
-    restored: Tensor = dequantize_4bit(packed, state)
-    return restored.to(weight.dtype)
 
 
 def _modules(names: Iterable[str]) -> list[str]:
