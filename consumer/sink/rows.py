@@ -1,0 +1,232 @@
+"""Records of the verdict, dead-letter and label topics as rows of their tables.
+
+Every value comes from the record, none from the clock or this process: the same record gives the same row, today or
+in a replay. A row is a tuple in the order of its table's columns; times are milliseconds since 1970.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from pydantic import ValidationError
+
+from schemas.events import EARLIEST, LATEST, DeadLetter, Label, Verdict
+from schemas.topics import Topics
+
+Row = tuple[Any, ...]
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with the columns that the sink fills and the types it sends; ClickHouse makes LowCardinality of them."""
+
+    name: str
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+
+
+class Coordinates(NamedTuple):
+    """Where a record lies."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    offset: int
+
+
+class ReadRow(NamedTuple):
+    """A record's row; `size` is about what it holds in memory, in bytes."""
+
+    table: Table
+    row: Row
+    size: int
+    unreadable: bool = False
+
+
+class UnreadableError(Exception):
+    """The record is not what its topic is for. The message says why and holds nothing of the record's content."""
+
+
+def _table(name: str, **columns: str) -> Table:
+    return Table(name, tuple(columns), tuple(columns.values()))
+
+
+_TIME: Final = "DateTime64(3, 'UTC')"
+VERDICTS: Final = _table(
+    "verdicts",
+    source_topic="String",
+    source_partition="UInt32",
+    source_offset="UInt64",
+    source_topic_id="String",
+    run="String",
+    event_id="String",
+    sender="String",
+    recipient="String",
+    text="String",
+    text_mode="String",
+    received_at=_TIME,
+    tenant="String",
+    country="String",
+    label="String",
+    category="String",
+    score="Float64",
+    margin="Float64",
+    threshold="Float64",
+    action="String",
+    signals="Array(String)",
+    model_name="String",
+    model_version="String",
+    model_digest="String",
+    normaliser_version="String",
+    scored_at=_TIME,
+)
+DEAD_LETTERS: Final = _table(
+    "dead_letters",
+    source_topic="String",
+    source_partition="UInt32",
+    source_offset="UInt64",
+    source_topic_id="String",
+    reason="String",
+    detail="String",
+    size="UInt64",
+    digest="String",
+    record_topic="String",
+    record_partition="UInt32",
+    record_offset="UInt64",
+    failed_at=_TIME,
+)
+LABELS: Final = _table(
+    "labels", event_id="String", labeller="String", label="String", category="String", at=_TIME, version="UInt64"
+)
+TABLES: Final = (VERDICTS, DEAD_LETTERS, LABELS)
+
+UNREADABLE: Final = "unparsable"
+ROW_BYTES: Final = 1_500  # of Python objects around the text of a row; measured, about
+MAX_PARTITION: Final = 2**31 - 1  # Kafka's own bounds: larger numbers are no coordinates, and would not fit the columns
+MAX_OFFSET: Final = 2**63 - 1
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_FIRST_MS: Final = (EARLIEST - _EPOCH) // _MILLISECOND
+_LAST_MS: Final = (LATEST - _EPOCH) // _MILLISECOND
+
+
+class RowReader:
+    """Tells by the topic what a record should be, and makes its row."""
+
+    def __init__(self, topics: Topics) -> None:
+        self._verdicts = frozenset((topics.spam, topics.ham))
+        self._dead = topics.dead
+        self.topics = (topics.spam, topics.ham, topics.dead, topics.labels)
+
+    def read(self, value: bytes | None, headers: Headers | None, at: Coordinates, timestamp_ms: int) -> ReadRow:
+        """The row of any record on these topics: one that is not what it should be becomes a dead letter's row."""
+        try:
+            if at.topic in self._verdicts:
+                return ReadRow(VERDICTS, verdict_row(value), ROW_BYTES + len(value or b""))
+            if at.topic == self._dead:
+                return ReadRow(DEAD_LETTERS, dead_row(value, headers, at), ROW_BYTES)
+            return ReadRow(LABELS, label_row(value, at.offset), ROW_BYTES)
+        except UnreadableError as why:
+            return ReadRow(DEAD_LETTERS, unreadable_row(value, str(why), at, timestamp_ms), ROW_BYTES, unreadable=True)
+
+
+def verdict_row(value: bytes | None) -> Row:
+    """A row of `verdicts`. Raises UnreadableError."""
+    if value is None:
+        raise UnreadableError("a verdict must not be null")
+    try:
+        verdict = Verdict.model_validate_json(value)
+    except ValidationError as error:
+        raise UnreadableError(_why(error)) from None
+    if verdict.source_partition > MAX_PARTITION or verdict.source_offset > MAX_OFFSET:
+        raise UnreadableError("source_partition or source_offset is larger than Kafka's can be")
+    return (
+        verdict.source_topic,
+        verdict.source_partition,
+        verdict.source_offset,
+        verdict.source_topic_id,
+        verdict.run,
+        verdict.event_id,
+        verdict.sender,
+        verdict.recipient,
+        verdict.text or "",
+        verdict.text_mode,
+        _milliseconds(verdict.received_at),
+        verdict.tenant or "",
+        verdict.country or "",
+        verdict.label,
+        verdict.category or "",
+        verdict.score,
+        verdict.margin,
+        verdict.threshold,
+        verdict.action,
+        verdict.signals,
+        verdict.model_name,
+        verdict.model_version,
+        verdict.model_digest,
+        verdict.normaliser_version,
+        _milliseconds(verdict.scored_at),
+    )
+
+
+def label_row(value: bytes | None, offset: int) -> Row:
+    """A row of `labels`; the record's offset is its version. Raises UnreadableError."""
+    if value is None:
+        raise UnreadableError("a label must not be null")
+    try:
+        label = Label.model_validate_json(value)
+    except ValidationError as error:
+        raise UnreadableError(_why(error)) from None
+    return label.event_id, label.labeller, label.label, label.category or "", _milliseconds(label.at), offset
+
+
+def dead_row(value: bytes | None, headers: Headers | None, at: Coordinates) -> Row:
+    """A row of `dead_letters` for a record of the dead-letter topic. Raises UnreadableError."""
+    try:
+        dead = DeadLetter.from_headers(list(headers or ()))
+    except ValidationError as error:
+        raise UnreadableError(_why(error)) from None
+    if dead.source_partition > MAX_PARTITION or dead.source_offset > MAX_OFFSET:
+        raise UnreadableError("source_partition or source_offset is larger than Kafka's can be")
+    source = Coordinates(dead.source_topic, dead.source_topic_id, dead.source_partition, dead.source_offset)
+    return _dead(source, dead.reason, dead.detail, value, at, _milliseconds(dead.failed_at))
+
+
+def unreadable_row(value: bytes | None, why: str, at: Coordinates, timestamp_ms: int) -> Row:
+    """A row of `dead_letters` for a record that the sink could not read, keyed by its own coordinates.
+
+    `timestamp_ms` is the record's Kafka timestamp; one outside 1970 to 2261 becomes 1970, which the table keeps.
+    """
+    failed_ms = timestamp_ms if _FIRST_MS <= timestamp_ms < _LAST_MS else _FIRST_MS
+    return _dead(at, UNREADABLE, f"The sink cannot read this record of {at.topic}: {why}.", value, at, failed_ms)
+
+
+def _dead(source: Coordinates, reason: str, detail: str, value: bytes | None, at: Coordinates, failed_ms: int) -> Row:
+    return (
+        source.topic,
+        source.partition,
+        source.offset,
+        source.topic_id,
+        reason,
+        detail,
+        len(value or b""),
+        "" if value is None else hashlib.sha256(value).hexdigest(),
+        at.topic,
+        at.partition,
+        at.offset,
+        failed_ms,
+    )
+
+
+def _milliseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def _why(error: ValidationError) -> str:
+    """Fields and kinds of mistake only: pydantic's messages may repeat what stood in the record."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    told = [f"{'.'.join(str(part) for part in problem['loc']) or 'record'}: {problem['type']}" for problem in problems]
+    return ", ".join(told[:5])
