@@ -10,6 +10,7 @@ import clickhouse_connect
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from deploy.local.choice import find_docker
 from schemas.topics import Topics, create_topics
 from tests.stack import StackSettings, TestClickHouse, TestKafka, Where, clickhouse_at, kafka_at, require_docker
 
@@ -22,7 +23,7 @@ def stack_settings() -> StackSettings:
 @pytest.fixture(scope="session", params=["local", "container"])
 def where(request: pytest.FixtureRequest, stack_settings: StackSettings) -> Where:
     if request.param == "container":
-        require_docker(stack_settings)
+        require_docker(stack_settings, find_docker())
     return request.param
 
 

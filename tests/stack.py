@@ -9,9 +9,8 @@ from typing import Final, Literal
 import pytest
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from deploy.local.choice import find_docker
 from deploy.local.clickhouse import start_chdb
-from deploy.local.java import find_java, kafka_jars
+from deploy.local.java import Tool, find_java, kafka_jars
 from deploy.local.kafka import start_broker
 from deploy.local.leash import ROOT
 from deploy.local.parts import clickhouse_container, kafka_container
@@ -47,9 +46,8 @@ class TestClickHouse:
     url: str
 
 
-def require_docker(settings: StackSettings) -> None:
+def require_docker(settings: StackSettings, engine: Tool) -> None:
     """Skip the test where no Docker engine runs, or fail it where one is required."""
-    engine = find_docker()
     if not engine.found:
         (pytest.fail if settings.require_docker else pytest.skip)(f"needs a Docker engine: {engine.why_not}")
 

@@ -11,6 +11,7 @@ responses (a result is held in memory); external data; progress headers; the rea
 """
 
 import argparse
+import contextlib
 import fcntl
 import gzip
 import json
@@ -20,6 +21,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
@@ -31,10 +33,27 @@ from chdb.state.sqlitelike import Connection
 LOOPBACK: Final = "127.0.0.1"
 # URL parameters that steer the HTTP transport; all others are settings of the query.
 _TRANSPORT: Final = {
-    "add_http_cors_header", "buffer_size", "cancel_http_readonly_queries_on_client_close", "client_protocol_version",
-    "compress", "database", "decompress", "default_format", "enable_http_compression",
-    "http_headers_progress_interval_ms", "password", "query", "query_id", "quota_key", "role",
-    "send_progress_in_http_headers", "session_check", "session_id", "session_timeout", "stacktrace", "user",
+    "add_http_cors_header",
+    "buffer_size",
+    "cancel_http_readonly_queries_on_client_close",
+    "client_protocol_version",
+    "compress",
+    "database",
+    "decompress",
+    "default_format",
+    "enable_http_compression",
+    "http_headers_progress_interval_ms",
+    "password",
+    "query",
+    "query_id",
+    "quota_key",
+    "role",
+    "send_progress_in_http_headers",
+    "session_check",
+    "session_id",
+    "session_timeout",
+    "stacktrace",
+    "user",
     "wait_end_of_query",
 }
 # INSERT INTO [TABLE] name [(columns)] [SETTINGS …] FORMAT name, and then the data. Quoted names may hold anything.
@@ -46,11 +65,20 @@ _INSERT: Final = re.compile(
         \bFORMAT\s+(?P<format>\w+)[ \t]*(?:\r?\n|;|$)?""",
     re.IGNORECASE | re.VERBOSE,
 )
-_RETURNS_ROWS: Final = re.compile(r"\s*\(*\s*(SELECT|WITH|SHOW|DESC|DESCRIBE|EXISTS|EXPLAIN|CHECK|VALUES)\b", re.IGNORECASE)
+# A semicolon outside quotes and comments with something after it: a server takes one statement at a time.
+_SECOND_STATEMENT: Final = re.compile(
+    r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`|--[^\n]*|/\*.*?\*/|[^;'"`])*+;(?:[\s;]|--[^\n]*|/\*.*?\*/)*+.""",
+    re.DOTALL,
+)
+_RETURNS_ROWS: Final = re.compile(
+    r"\s*\(*\s*(SELECT|WITH|SHOW|DESC|DESCRIBE|EXISTS|EXPLAIN|CHECK|VALUES)\b", re.IGNORECASE
+)
 _ERROR_CODE: Final = re.compile(r"Code: (\d+)\.")
 # As a server answers: no such table or database is 404, a query that cannot be understood is 400, all else is 500.
 _STATUS: Final = {60: 404, 81: 404, **dict.fromkeys((6, 27, 36, 38, 41, 42, 43, 46, 47, 53, 62, 115, 117), 400)}
 _BAD_ARGUMENTS: Final = 36
+_SYNTAX_ERROR: Final = 62
+_DRAIN_S: Final = 5.0  # for requests in progress at the end; less than the leash's grace
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +116,8 @@ def execute(connect: Callable[[], Connection], url_params: dict[str, str], body:
             rest = (in_url or body)[insert.end() :]
             return _insert(connection, insert, rest + body if in_url else rest)
         statement = (in_url + b"\n" + body if in_url and body else in_url or body).decode()
+        if not re.match(r"\s*INSERT\b", statement, re.IGNORECASE) and _SECOND_STATEMENT.match(statement):
+            raise RefusedError("Syntax error (Multi-statements are not allowed)", _SYNTAX_ERROR)
         output = url_params.get("default_format", "TabSeparated")
         answer = connection.query(statement, output, params=params)
         rows = answer.bytes() or b""
@@ -122,7 +152,11 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             body = self._read_body()
             url_params = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
-            result = execute(self.server.connect, url_params, body)
+            content_type = self.headers.get("Content-Type", "")
+            if content_type.startswith("multipart/form-data"):  # how clients send many or long parameters
+                url_params, body = {**url_params, **_form(content_type, body)}, b""
+            with self.server.in_progress():
+                result = execute(self.server.connect, url_params, body)
         except (RuntimeError, RefusedError, UnicodeDecodeError) as error:
             message = str(error) if _ERROR_CODE.search(str(error)) else str(RefusedError(str(error)))
             message = message[message.index("Code: ") :]
@@ -145,7 +179,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
-        for name, value in {"X-ClickHouse-Timezone": "UTC", **(headers or {}), "Content-Length": str(len(body))}.items():
+        for name, value in {
+            "X-ClickHouse-Timezone": "UTC",
+            **(headers or {}),
+            "Content-Length": str(len(body)),
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
@@ -163,15 +201,37 @@ class ChdbServer(ThreadingHTTPServer):
     def __init__(self, path: Path, port: int) -> None:
         super().__init__((LOOPBACK, port), _Handler)
         self._path = str(path)
+        self._busy = 0
+        self._idle = threading.Condition()
         self._engine = self.connect()  # the engine lives as long as one connection is open
         self._engine.query("SELECT 1", "TabSeparated")
 
     def connect(self) -> Connection:
         return Connection(self._path)
 
+    @contextlib.contextmanager
+    def in_progress(self) -> Iterator[None]:
+        """Keep the engine open for one request."""
+        with self._idle:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._busy -= 1
+                self._idle.notify_all()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away in the middle is no error of ours."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
     def server_close(self) -> None:
+        """Wait for the requests in progress, then close the engine."""
         super().server_close()
-        self._engine.close()
+        with self._idle:
+            if self._idle.wait_for(lambda: self._busy == 0, _DRAIN_S):
+                self._engine.close()
 
 
 def _chunks(stream: BufferedIOBase) -> Iterator[bytes]:
@@ -181,6 +241,18 @@ def _chunks(stream: BufferedIOBase) -> Iterator[bytes]:
         stream.readline()
     while stream.readline().strip():  # trailers
         pass
+
+
+def _form(content_type: str, body: bytes) -> dict[str, str]:
+    """The fields of a multipart form."""
+    form = BytesParser().parsebytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
+    fields = {}
+    for part in form.walk():
+        if part.get_filename() is not None:
+            raise RefusedError("external data is not supported here")
+        if name := part.get_param("name", header="content-disposition"):
+            fields[str(name)] = bytes(part.get_payload(decode=True) or b"").decode()
+    return fields
 
 
 def _decompress(data: bytes, encoding: str) -> bytes:

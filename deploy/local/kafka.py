@@ -116,6 +116,9 @@ def server_properties(topics: Path, port: int, controller_port: int) -> str:
         "group.consumer.heartbeat.interval.ms": 1000,
         # A transaction that its producer left open holds up readers until the next look: one second, not ten.
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
+        # After a crash the controller keeps the place of the dead broker, itself, for a session: four seconds, not nine.
+        "broker.session.timeout.ms": 4000,
+        "broker.heartbeat.interval.ms": 500,
         "message.max.bytes": DEAD_MAX_BYTES,  # the largest that any topic of smsift takes
         # Less memory and fewer threads than the defaults, which are meant for a machine of its own.
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
@@ -159,7 +162,9 @@ def _format(java: str, classpath: str, properties: Path) -> None:
     answer = subprocess.run(command, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False)
     if answer.returncode != 0:
         said = [line for line in (answer.stdout + answer.stderr).splitlines() if line.strip()]
-        raise UserError(f"Kafka could not format its folder {properties.parent}: {said[-1] if said else 'no reason given'}.")
+        raise UserError(
+            f"Kafka could not format its folder {properties.parent}: {said[-1] if said else 'no reason given'}."
+        )
 
 
 def _raise_unless_port_taken(data: Path, log: Path, *, ended: bool) -> None:

@@ -37,7 +37,10 @@ class Kept:
 
     def publish(self, folder: Path) -> None:
         """Write keeper.json and stack.env, each whole or not at all."""
-        addresses = {"BOOTSTRAP_SERVERS": self.addresses.bootstrap_servers, "CLICKHOUSE_URL": self.addresses.clickhouse_url}
+        addresses = {
+            "BOOTSTRAP_SERVERS": self.addresses.bootstrap_servers,
+            "CLICKHOUSE_URL": self.addresses.clickhouse_url,
+        }
         _write(folder / "keeper.json", json.dumps(asdict(self)))
         _write(folder / Settings.stack_env, "".join(f"{PREFIX}{name}={value}\n" for name, value in addresses.items()))
 

@@ -43,8 +43,14 @@ class Leashed:
         """The command's exit code, or None while it runs."""
         return self._leash.poll()
 
+    def kill(self) -> None:
+        """End the command as a crash would, with SIGKILL, and wait until it is gone."""
+        if self._leash.poll() is None:
+            self._leash.send_signal(signal.SIGUSR1)
+        self.stop()
+
     def stop(self) -> None:
-        """End the command and wait until it is gone; safe to call twice."""
+        """End the command in order and wait until it is gone; safe to call twice."""
         assert self._leash.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._leash.stdin.close()
@@ -66,7 +72,7 @@ def _hold(command: Sequence[str]) -> int:
         if number != signal.SIGCHLD:
             asked.append(number)
 
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, note)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_leash)  # noqa: PLW1509 - no threads here
     while child.poll() is None and not asked:
@@ -76,7 +82,7 @@ def _hold(command: Sequence[str]) -> int:
         if sys.stdin.fileno() in readable and not os.read(sys.stdin.fileno(), 512):
             break
     if child.poll() is None:
-        child.terminate()
+        (child.kill if signal.SIGUSR1 in asked else child.terminate)()
         try:
             child.wait(GRACE_S)
         except subprocess.TimeoutExpired:
