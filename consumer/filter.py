@@ -15,7 +15,7 @@ from concurrent.futures import Future, wait
 from threading import Event as StopEvent
 from typing import Any, Final, Literal, cast
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, Message, Producer, TopicPartition
 
 from consumer.assignment import OffsetWentBackError, Ownership, Partition
 from consumer.batching import Batcher, Budget
@@ -28,7 +28,7 @@ from consumer.metrics import Metrics
 from consumer.scoring import Inbound, Scored, ScoredBatch, Scorer
 from consumer.settings import Settings
 from consumer.signals import stop_on_signals
-from consumer.starting import first_offsets
+from consumer.starting import committed_offsets, first_offsets
 from consumer.transactions import FencedError, Transactions
 from consumer.verdicts import Privacy, VerdictEncoder
 from schemas.errors import UserError
@@ -293,9 +293,7 @@ class Filter:
         assignment = self._consumer.assignment()
         if not assignment:
             return
-        for known in self._consumer.committed(assignment, timeout=RPC_S):
-            if known.error is not None:
-                raise KafkaException(known.error)
+        for known in committed_offsets(self._consumer, assignment, RPC_S):
             partition = Partition(known.topic, known.partition)
             offset = known.offset if known.offset != OFFSET_INVALID else self._committed[partition]
             self._consumer.seek(TopicPartition(known.topic, known.partition, offset))

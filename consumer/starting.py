@@ -1,10 +1,52 @@
-"""Where a partition that has just been assigned starts to be read."""
+"""Where a partition is read from: the group's committed offset, or, where there is none, what that allows."""
 
-from typing import Literal
+import time
+from collections.abc import Callable
+from typing import Final, Literal
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import UserError
+
+RETRY_S: Final = 0.1
+# The coordinator is moving, loading or settling a transaction: asking again is all there is to do.
+_PASSING: Final = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError._TRANSPORT,  # noqa: SLF001 - the names that librdkafka gives its own errors
+        KafkaError._TIMED_OUT,  # noqa: SLF001
+        KafkaError._WAIT_COORD,  # noqa: SLF001
+    }
+)
+
+
+def committed_offsets(
+    source: Consumer,
+    partitions: list[TopicPartition],
+    timeout: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[TopicPartition]:
+    """The group's committed offsets and metadata, asked for until `timeout` seconds have passed.
+
+    Raises KafkaException, the last one, where the coordinator never answered.
+    """
+    deadline = clock() + timeout
+    while True:
+        try:
+            known = source.committed(partitions, timeout=timeout)
+            for partition in known:
+                if partition.error is not None:
+                    raise KafkaException(partition.error)
+        except KafkaException as error:
+            if error.args[0].code() not in _PASSING or clock() > deadline:
+                raise
+            sleep(RETRY_S)
+        else:
+            return known
 
 
 def first_offsets(
@@ -19,9 +61,7 @@ def first_offsets(
     Raises UserError in that case, and KafkaException where the broker does not answer.
     """
     found = []
-    for known in source.committed(partitions, timeout=timeout):
-        if known.error is not None:
-            raise KafkaException(known.error)
+    for known in committed_offsets(source, partitions, timeout):
         offset = known.offset
         if offset == OFFSET_INVALID:
             offset = _without_commit(source, known, start, timeout)
