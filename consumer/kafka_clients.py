@@ -46,6 +46,7 @@ def consumer_config(settings: Settings, group: str, **extra: Any) -> dict[str, A
 
     Raises UserError where the settings override a property that exactly-once stands on.
     """
+    _refuse("kafka", settings.kafka, _GUARANTEES_CONSUMER)
     _refuse("kafka_consumer", settings.kafka_consumer, _GUARANTEES_CONSUMER)
     config: dict[str, Any] = {
         **client_config(settings),
@@ -73,6 +74,7 @@ def transactional_config(settings: Settings) -> dict[str, Any]:
 
     Raises UserError where the settings override a property that exactly-once stands on.
     """
+    _refuse("kafka", settings.kafka, _GUARANTEES_PRODUCER)
     _refuse("kafka_producer", settings.kafka_producer, _GUARANTEES_PRODUCER)
     return {
         **client_config(settings),
