@@ -13,22 +13,23 @@ responses (a result is held in memory); external data; progress headers; the rea
 import argparse
 import contextlib
 import fcntl
-import gzip
 import json
+import os
 import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BufferedIOBase, BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from chdb.state.sqlitelike import Connection
+from deploy.local.request_body import BodyError, form_fields, read_body
+
+if TYPE_CHECKING:
+    from chdb.state.sqlitelike import Connection
 
 LOOPBACK: Final = "127.0.0.1"
 # URL parameters that steer the HTTP transport; all others are settings of the query.
@@ -97,7 +98,7 @@ class RefusedError(Exception):
         super().__init__(f"Code: {code}. DB::Exception: {message}")
 
 
-def execute(connect: Callable[[], Connection], url_params: dict[str, str], body: bytes) -> Result:
+def execute(connect: Callable[[], "Connection"], url_params: dict[str, str], body: bytes) -> Result:
     """Run one request's statement on a connection of its own. Raises RuntimeError with the engine's message."""
     in_url = url_params.get("query", "").encode()
     params = {name.removeprefix("param_"): value for name, value in url_params.items() if name.startswith("param_")}
@@ -128,8 +129,8 @@ def execute(connect: Callable[[], Connection], url_params: dict[str, str], body:
         connection.close()
 
 
-def _insert(connection: Connection, insert: re.Match[bytes], data: bytes) -> Result:
-    """Feed the data to a streaming insert: nothing is written unless all of it can be read."""
+def _insert(connection: "Connection", insert: re.Match[bytes], data: bytes) -> Result:
+    """Feed the data to a streaming insert, which stores blocks of about a million rows: less is stored whole or not."""
     with connection.send_insert(insert["head"].decode(), insert["format"].decode()) as stream:
         if data:
             stream.append(data)
@@ -150,14 +151,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         try:
-            body = self._read_body()
+            body = read_body(self.rfile, self.headers)
+            if "Origin" in self.headers:  # a web page in a browser on this machine; no database client sends it
+                raise RefusedError("requests from web pages are refused")
             url_params = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
             content_type = self.headers.get("Content-Type", "")
             if content_type.startswith("multipart/form-data"):  # how clients send many or long parameters
-                url_params, body = {**url_params, **_form(content_type, body)}, b""
+                url_params, body = {**url_params, **form_fields(content_type, body)}, b""
             with self.server.in_progress():
                 result = execute(self.server.connect, url_params, body)
-        except (RuntimeError, RefusedError, UnicodeDecodeError) as error:
+        except (RuntimeError, RefusedError, BodyError, UnicodeDecodeError) as error:
             message = str(error) if _ERROR_CODE.search(str(error)) else str(RefusedError(str(error)))
             message = message[message.index("Code: ") :]
             found = _ERROR_CODE.search(message)
@@ -169,13 +172,6 @@ class _Handler(BaseHTTPRequestHandler):
         if result.format is not None:
             headers["X-ClickHouse-Format"] = result.format
         self._reply(200, result.body, headers)
-
-    def _read_body(self) -> bytes:
-        raw = b"".join(_chunks(self.rfile)) if self.headers.get("Transfer-Encoding", "").lower() == "chunked" else b""
-        raw = raw or self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if "Origin" in self.headers:  # a web page in a browser on this machine; no database client sends it
-            raise RefusedError("requests from web pages are refused")
-        return _decompress(raw, self.headers.get("Content-Encoding", "").lower())
 
     def _reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
@@ -206,7 +202,9 @@ class ChdbServer(ThreadingHTTPServer):
         self._engine = self.connect()  # the engine lives as long as one connection is open
         self._engine.query("SELECT 1", "TabSeparated")
 
-    def connect(self) -> Connection:
+    def connect(self) -> "Connection":
+        from chdb.state.sqlitelike import Connection
+
         return Connection(self._path)
 
     @contextlib.contextmanager
@@ -234,45 +232,6 @@ class ChdbServer(ThreadingHTTPServer):
                 self._engine.close()
 
 
-def _chunks(stream: BufferedIOBase) -> Iterator[bytes]:
-    """The pieces of a body in HTTP's chunked encoding, which http.server leaves to its users."""
-    while size := int(stream.readline().split(b";")[0], 16):
-        yield stream.read(size)
-        stream.readline()
-    while stream.readline().strip():  # trailers
-        pass
-
-
-def _form(content_type: str, body: bytes) -> dict[str, str]:
-    """The fields of a multipart form."""
-    form = BytesParser().parsebytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
-    fields = {}
-    for part in form.walk():
-        if part.get_filename() is not None:
-            raise RefusedError("external data is not supported here")
-        if name := part.get_param("name", header="content-disposition"):
-            fields[str(name)] = bytes(part.get_payload(decode=True) or b"").decode()
-    return fields
-
-
-def _decompress(data: bytes, encoding: str) -> bytes:
-    """The whole of a body that may be several compressed frames, one after the other: clients send one per block."""
-    if encoding in {"", "identity"}:
-        return data
-    if encoding == "gzip":
-        return gzip.decompress(data)
-    if encoding == "lz4":
-        import lz4.frame  # type: ignore[import-untyped]
-
-        with lz4.frame.open(BytesIO(data)) as frames:  # lz4.frame.decompress would stop after the first
-            return bytes(frames.read())
-    if encoding == "zstd" and sys.version_info < (3, 14):
-        from backports import zstd
-
-        return zstd.decompress(data)
-    raise RefusedError(f"the content encoding {encoding!r} is not known here: send gzip, lz4 or zstd")
-
-
 def _quote(text: str, mark: str) -> str:
     return mark + text.replace("\\", "\\\\").replace(mark, "\\" + mark) + mark
 
@@ -288,6 +247,7 @@ def main() -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             sys.exit(f"{arguments.path} is in use by another chDB process: stop it, or choose another folder.")
+        os.environ["TZ"] = "UTC"  # as a server in its image has it; the engine reads it while it is imported
         try:
             server = ChdbServer(arguments.path, arguments.port)
         except OSError as error:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deploy.local.kafka import wait_until
 from deploy.local.leash import Leashed
 from deploy.local.ports import LOOPBACK, free_port, require_free
+from deploy.local.waiting import wait_until
 from schemas.errors import UserError
 
 START_TIMEOUT_S: Final = 60.0  # under a second; the first start after an install reads 400 MB of engine from disk

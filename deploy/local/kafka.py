@@ -1,16 +1,17 @@
 """One Kafka broker in KRaft mode on loopback, with the settings that one node needs."""
 
+import contextlib
+import fcntl
 import re
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from deploy.local.leash import Leashed
 from deploy.local.ports import LOOPBACK, free_port, require_free
+from deploy.local.waiting import wait_until
 from schemas.errors import UserError
 from schemas.topics import DEAD_MAX_BYTES
 
@@ -19,6 +20,7 @@ MIN_FREE_BYTES: Final = 512 * 1024 * 1024  # KRaft's and the internal topics' fi
 _ATTEMPTS: Final = 3  # another program may take a free port between our look and the broker's bind
 _LOG4J: Final = Path(__file__).with_name("log4j2.xml")
 _NODE_ID: Final = 1
+_IN_USE: Final = "Another broker uses {}: stop it, with `smsift down` if it belongs to smsift."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ def start_broker(
             f"Kafka needs {min_free_bytes / 1e6:.0f} MB of free disk in {data} and finds {free / 1e6:.0f}: "
             "free some, or set SMSIFT_LOCAL_DIR to a folder on another disk."
         )
+    _require_unused(data)
     for attempt in range(1, _ATTEMPTS + 1):
         chosen = require_free(port, "Kafka") if port else free_port()
         broker = _attempt(java, jars, data, chosen)
@@ -83,6 +86,17 @@ def _attempt(java: str, jars: Path, data: Path, port: int) -> Broker | None:
     process.stop()
     _raise_unless_port_taken(data, log, ended=ended)
     return None
+
+
+def _require_unused(data: Path) -> None:
+    """Look at the lock that Kafka holds, before anything is touched: a second broker may read half-written records
+    before it comes to look at the lock itself.
+    """
+    with contextlib.suppress(FileNotFoundError), (data / "topics" / ".lock").open("r+") as lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kind of lock that Java takes
+        except OSError:
+            raise UserError(_IN_USE.format(data)) from None
 
 
 def server_properties(topics: Path, port: int, controller_port: int) -> str:
@@ -141,18 +155,6 @@ def answers(bootstrap_servers: str, timeout_s: float = 1.0) -> bool:
         return False
 
 
-def wait_until(ready: Callable[[], bool], timeout_s: float, unless: Callable[[], bool] = lambda: False) -> bool:
-    """Ask `ready` until it says yes (True), or `unless` does or the time is over (False)."""
-    deadline = time.monotonic() + timeout_s
-    while not unless():
-        if ready():
-            return True
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return False
-
-
 def _format(java: str, classpath: str, properties: Path) -> None:
     """Write the cluster id into a new folder, as every KRaft node needs once."""
     tool = [java, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classpath]
@@ -175,7 +177,7 @@ def _raise_unless_port_taken(data: Path, log: Path, *, ended: bool) -> None:
     if "No space left on device" in text:
         raise UserError(f"Kafka's disk is full: free some space in {data}, or set SMSIFT_LOCAL_DIR to another folder.")
     if "Failed to acquire lock" in text:
-        raise UserError(f"Another broker uses {data}: stop it, with `smsift down` if it belongs to smsift.")
+        raise UserError(_IN_USE.format(data))
     if not ended:
         raise UserError(f"Kafka did not answer within {START_TIMEOUT_S:.0f} s: the machine may be busy; see {log}.")
     reasons = re.findall(r"^(?:Caused by: )?[\w.]+(?:Exception|Error): (.+)$", text, re.MULTILINE)

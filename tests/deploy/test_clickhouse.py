@@ -1,5 +1,6 @@
 """The chDB server as a process: one owner of a folder, and rows that outlive it."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from deploy.local import clickhouse
 from deploy.local.clickhouse import start_chdb
 from deploy.local.leash import ROOT
 from deploy.local.ports import free_port
+from deploy.local.waiting import wait_until
 from schemas.errors import UserError
 
 TABLE = "CREATE TABLE t (id UInt64) ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 100"
@@ -53,7 +55,7 @@ def test_asked_to_end_it_ends_in_order(tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "deploy.local.chdb_server", "--path", str(tmp_path / "store"), "--port", str(port)]
     server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
-    assert clickhouse.wait_until(lambda: clickhouse.answers(f"http://127.0.0.1:{port}"), 60)
+    assert wait_until(lambda: clickhouse.answers(f"http://127.0.0.1:{port}"), 60)
     server.terminate()
     _, said = server.communicate(timeout=30)
     assert (server.returncode, said) == (0, b"")
@@ -67,6 +69,35 @@ def test_port_that_is_taken_is_named(tmp_path: Path) -> None:
             start_chdb(tmp_path / "second", port)
     finally:
         first.process.stop()
+
+
+def test_engine_thinks_in_utc_wherever_the_machine_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    server = start_chdb(tmp_path)
+    try:
+        client = clickhouse_connect.get_client(dsn=server.url)
+        assert client.command("SELECT timezone()") == "UTC"
+    finally:
+        server.process.stop()
+
+
+def test_insert_of_a_sender_that_dies_between_two_rows_stores_nothing(tmp_path: Path) -> None:
+    server = start_chdb(tmp_path)
+    host, port = server.url.removeprefix("http://").split(":")
+    try:
+        client = clickhouse_connect.get_client(dsn=server.url)
+        client.command(TABLE)
+        for head, body in (
+            (b"Content-Length: 40", b"INSERT INTO t FORMAT CSV\n1\n2\n"),
+            (b"Transfer-Encoding: chunked", b"1d\r\nINSERT INTO t FORMAT CSV\n1\n2\n\r\n"),
+        ):
+            with socket.create_connection((host, int(port))) as sender:
+                sender.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n" + body)
+                sender.shutdown(socket.SHUT_WR)
+                assert sender.recv(1024) == b""  # the server has seen the end, and answers nothing
+        assert client.command("SELECT count() FROM t") == 0
+    finally:
+        server.process.stop()
 
 
 def test_web_page_in_a_browser_may_not_query(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ import pytest
 
 from consumer.settings import Settings, load_settings
 from deploy.local import clickhouse, kafka, stack
-from deploy.local.kafka import wait_until
+from deploy.local.java import kafka_jars
 from deploy.local.leash import ROOT, Leashed
 from deploy.local.stack import StackAddresses
+from deploy.local.waiting import wait_until
 from schemas.errors import UserError
 from tests.stack import JARS
 
@@ -29,7 +30,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
     monkeypatch.chdir(tmp_path)
     for name in ("BOOTSTRAP_SERVERS", "CLICKHOUSE_URL", "LOCAL_DIR"):
         monkeypatch.delenv(f"SMSIFT_{name}", raising=False)
-    JARS.mkdir(parents=True, exist_ok=True)
+    kafka_jars(JARS)
     (tmp_path / ".smsift").mkdir()
     (tmp_path / ".smsift" / "kafka-jars").symlink_to(JARS)
     settings = load_settings(local_dir=tmp_path / ".smsift")
