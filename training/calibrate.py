@@ -45,8 +45,9 @@ def fit_platt(margins: Sequence[float], is_spam: Sequence[bool]) -> Calibration:
         loss = min(loss, trial)
         if converged:
             break
-    # A model that learnt nothing may slope the wrong way; the contract is a score that rises with the margin.
-    return Calibration(a=max(float(parameters[0]), 1e-6), b=float(parameters[1]))
+    if parameters[0] <= 0:  # it learnt nothing, or the reverse: the score must rise with the margin, so say the prior
+        return Calibration(a=1e-6, b=math.log((spam + 1) / (ham + 1)))
+    return Calibration(a=float(parameters[0]), b=float(parameters[1]))
 
 
 def choose_threshold(scores: Sequence[float], is_spam: Sequence[bool], fpr_budget: float) -> float:

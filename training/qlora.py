@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -103,24 +104,20 @@ def fit(
 ) -> int:
     """Train in place and return the number of steps. `work` receives the Trainer's files; `max_steps` ends it early."""
     encoded = tokenizer(list(texts), truncation=True, max_length=recipe.max_length)["input_ids"]
-    rows = [
-        {"input_ids": ids, "labels": LABELS.index(label), "length": len(ids)}
-        for ids, label in zip(encoded, labels, strict=True)
-    ]
-    steps_per_epoch = -(-len(rows) // recipe.batch_size)
-    steps = max_steps or round(recipe.epochs * steps_per_epoch)
+    rows = [{"input_ids": ids, "labels": LABELS.index(label)} for ids, label in zip(encoded, labels, strict=True)]
+    if len(rows) < recipe.batch_size:
+        raise UserError(f"There are {len(rows)} texts to train on: fewer than one batch of {recipe.batch_size}.")
+    steps = max_steps or max(round(recipe.epochs * (len(rows) // recipe.batch_size)), 1)
     arguments = TrainingArguments(
         output_dir=str(work),
-        per_device_train_batch_size=recipe.batch_size,
+        per_device_train_batch_size=recipe.micro_batch_size,
+        gradient_accumulation_steps=recipe.batch_size // recipe.micro_batch_size,
         max_steps=steps,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         warmup_steps=round(recipe.warmup_share * steps),
         lr_scheduler_type="cosine",
         max_grad_norm=1.0,
-        # Batches of similar length, drawn from larger shuffled lots: a quarter less padding, and no order by class.
-        train_sampling_strategy="group_by_length",
-        length_column_name="length",
         logging_steps=50,
         save_strategy="no",
         report_to=[],
@@ -128,12 +125,14 @@ def fit(
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=False,
     )
-    trainer = Trainer(
+    trainer = _BucketTrainer(
         model=tuned.model,
         args=arguments,
         train_dataset=rows,  # any sized sequence of rows serves as a dataset
-        data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8),
+        data_collator=DataCollatorWithPadding(tokenizer),
     )
+    # The model takes any keyword, so the Trainer supposes that it scales its loss over micro-batches; it does not.
+    trainer.model_accepts_loss_kwargs = False
     trainer.train()
     tuned.model.eval()
     return steps
@@ -166,6 +165,38 @@ def load_tokenizer(base: Path) -> PreTrainedTokenizerFast:
     )
     tokenizer.backend_tokenizer.no_padding()
     return tokenizer
+
+
+class _BucketTrainer(Trainer):
+    """A Trainer whose micro-batches hold texts of similar length."""
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        rows: Any = self.train_dataset
+        sampler = _StepBuckets([len(row["input_ids"]) for row in rows], self.args)
+        loader = DataLoader(
+            rows, batch_size=self.args.per_device_train_batch_size, sampler=sampler, collate_fn=self.data_collator
+        )
+        return cast("DataLoader[Any]", self.accelerator.prepare(loader))
+
+
+class _StepBuckets(Sampler[int]):
+    """Draw each optimiser step's texts at random, then order them by length: half the padding, the same gradient.
+
+    Grouping by length over more than a step would make batches of one class (spam is long), and training diverges.
+    """
+
+    def __init__(self, lengths: Sequence[int], arguments: TrainingArguments) -> None:
+        self._lengths = lengths
+        self._step = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
+        self._random = torch.Generator().manual_seed(arguments.seed)
+
+    def __len__(self) -> int:
+        return len(self._lengths) // self._step * self._step
+
+    def __iter__(self) -> Iterator[int]:
+        shuffled: list[int] = torch.randperm(len(self._lengths), generator=self._random).tolist()
+        for start in range(0, len(self), self._step):
+            yield from sorted(shuffled[start : start + self._step], key=self._lengths.__getitem__)
 
 
 def _keep_trainable(model: nn.Module) -> Iterator[str]:

@@ -33,7 +33,8 @@ class Recipe:
     double_quantisation: bool = True
     """Quantise the quantisation constants too: 0.4 bits a weight less."""
     compute: Literal["bfloat16", "float32"] = "bfloat16"
-    """Precision of the products with quantised weights. fp16 is left out: it is unstable with NF4."""
+    """Precision of the products with quantised weights: float32 is what a CPU serves in, bfloat16 suits GPUs that have it.
+    fp16 is left out: it is unstable with NF4."""
     lora_rank: int = 16
     """Rank of the adapter's matrices."""
     lora_alpha: float = 32.0
@@ -45,9 +46,11 @@ class Recipe:
 
     epochs: float = 3.0
     """Passes over the training split."""
-    batch_size: int = 16
+    batch_size: int = 32
     """Texts a step."""
-    learning_rate: float = 5e-4
+    micro_batch_size: int = 8
+    """Texts a forward pass; a divisor of batch_size. Each step's texts are cut by length into these, to pad little."""
+    learning_rate: float = 4e-4
     """Peak of AdamW's rate, reached after the warm-up, then falling along a cosine."""
     weight_decay: float = 0.01
     """AdamW's decay, on the adapter and the head."""
@@ -68,6 +71,8 @@ class Recipe:
             raise UserError("validation_share and test_share must be above 0 and leave something to train on.")
         if min(self.lora_rank, self.batch_size, self.epochs, self.learning_rate) <= 0 or self.max_length < 8:
             raise UserError("lora_rank, batch_size, epochs and learning_rate must be above 0, max_length at least 8.")
+        if self.micro_batch_size < 1 or self.batch_size % self.micro_batch_size:
+            raise UserError("micro_batch_size must divide batch_size.")
         if self.compute not in {"bfloat16", "float32"}:
             raise UserError("compute must be bfloat16 or float32.")
         if not 0 < self.fpr_budget < 1 or not 0 <= self.review_share < 1:

@@ -48,24 +48,24 @@ _LIBRARIES: Final = ("torch", "transformers", "peft", "bitsandbytes", "safetenso
 
 
 @dataclass(frozen=True, slots=True)
-class CorpusPath:
-    """A labelled file; the columns are None where the reader can tell them itself."""
+class CorpusSpec:
+    """A labelled file, or a hub data set (owner/name); columns are None where the reader can tell them itself."""
 
-    path: Path
+    spec: str | Path
     text_column: str | None = None
     label_column: str | None = None
 
     @property
     def name(self) -> str:
-        return self.path.stem
+        return Path(self.spec).stem
 
 
 def train(
     recipe: Recipe,
-    data: Sequence[CorpusPath],
+    data: Sequence[CorpusSpec],
     out: Path,
     *,
-    held_out: Sequence[CorpusPath] = (),
+    held_out: Sequence[CorpusSpec] = (),
     seed: int = 0,
     base: str | None = None,
     version: str | None = None,
@@ -217,13 +217,13 @@ def _judge(served: _Served, examples: Sequence[Example]) -> Metrics:
     return metrics(scores, [each.label == "spam" for each in examples], served.threshold)
 
 
-def _read(paths: Sequence[CorpusPath]) -> Mapping[str, Iterable[tuple[str, str]]]:
+def _read(paths: Sequence[CorpusSpec]) -> Mapping[str, Iterable[tuple[str, str]]]:
     from schemas.corpus import read_corpus
 
     corpora: dict[str, list[tuple[str, str]]] = {}
     for corpus in paths:
         if corpus.name in corpora:
             raise UserError(f"Two corpora are named {corpus.name}: rename one, its metrics go by that name.")
-        rows = read_corpus(corpus.path, corpus.text_column, corpus.label_column)
+        rows = read_corpus(corpus.spec, corpus.text_column, corpus.label_column)
         corpora[corpus.name] = [(row.text, row.label) for row in rows]
     return corpora
