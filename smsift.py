@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -27,7 +27,7 @@ def main() -> NoReturn:
     except UserError as error:
         fail(str(error))
     except BrokenPipeError:  # the reader of a pipe, such as head, has gone
-        sys.stdout = None  # type: ignore[assignment]  # nothing is left to flush to
+        sys.stdout = None  # nothing is left to flush to
     sys.exit(0)
 
 
@@ -101,8 +101,10 @@ def up() -> None:
     from consumer.settings import load_settings
     from deploy.local import stack
 
-    stack.up(load_settings())
-    prepare(load_settings())  # read again: the stack has published its addresses
+    stack.up(load_settings(), say=print)
+    settings = load_settings()  # again: the stack has published its addresses
+    make_topics(settings)
+    make_tables(settings)
     status()
 
 
@@ -112,7 +114,7 @@ def down() -> None:
     from consumer.settings import load_settings
     from deploy.local import stack
 
-    print(stack.down(load_settings()))
+    print("The stack is down." if stack.down(load_settings()) else "No stack was up.")
 
 
 @app.command(rich_help_panel="Local stack")
@@ -121,7 +123,14 @@ def status() -> None:
     from consumer.settings import load_settings
     from deploy.local import stack
 
-    print(stack.status(load_settings()))
+    now = stack.status(load_settings())
+    if now.addresses is None:
+        print("The stack is down; `smsift up` starts it.")
+        return
+    print(f"Kafka       {now.addresses.bootstrap_servers}  ({now.addresses.broker})")
+    print(f"ClickHouse  {now.addresses.clickhouse_url}  ({now.addresses.clickhouse})")
+    if now.silent:
+        fail(f"{' and '.join(now.silent)} does not answer: stop the stack with `smsift down` and start it again.")
 
 
 @app.command(rich_help_panel="Local stack")
@@ -134,9 +143,8 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running to explore")] = False,
 ) -> None:
     """Watch messages flow through a real broker, a real model and a real ClickHouse engine, and check every one."""
-    from deploy.demo import Plan, run_demo
-
     from consumer.settings import load_settings
+    from deploy.local.demo import Plan, run_demo
 
     plan = Plan(count=count, rate=rate, filters=filters, corpus=corpus, seed=seed, keep=keep)
     end(run_demo(load_settings(), plan))
@@ -160,11 +168,6 @@ def migrate() -> None:
     print("\n".join(f"applied {name}" for name in applied) or "all migrations are applied")
 
 
-def prepare(settings: "Settings") -> None:
-    make_topics(settings)
-    make_tables(settings)
-
-
 def make_topics(settings: "Settings") -> list[str]:
     from confluent_kafka.admin import AdminClient
 
@@ -177,7 +180,6 @@ def make_topics(settings: "Settings") -> list[str]:
 
 def make_tables(settings: "Settings") -> list[str]:
     from consumer.clickhouse import connect
-
     from schemas.clickhouse.migrate import migrate as apply
 
     return apply(connect(settings), settings.clickhouse_database)
@@ -195,25 +197,36 @@ def simulate(
     text_column: Annotated[str | None, typer.Option(help="Column of the text, where it cannot be guessed")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column of the label, where it cannot be guessed")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same messages")] = 7,
+    run: Annotated[str | None, typer.Option(help="Part of every event id; default: a new one each time")] = None,
     malformed: Annotated[float, typer.Option(min=0, max=1, help="Share of malformed records")] = 0.0,
     labels: Annotated[bool, typer.Option(help="Publish the true labels too")] = True,
 ) -> None:
     """Publish labelled traffic to the inbound topic."""
-    from deploy.demo import simulate_traffic
+    import uuid
 
     from consumer.settings import load_settings
+    from producer_sim import traffic
+    from producer_sim.corpus import open_corpus
 
-    simulate_traffic(
-        load_settings(),
-        count=count,
-        duration=duration,
-        rate=rate,
-        corpus=corpus,
-        columns=(text_column, label_column),
-        seed=seed,
-        malformed=malformed,
-        labels=labels,
+    settings = load_settings()
+    plan = traffic.Plan(
+        rate=rate, count=count, duration_s=duration, seed=seed, run=run or uuid.uuid4().hex[:8], malformed=malformed
     )
+    with traffic.stopped_by_signals() as stop:
+        report = traffic.simulate(
+            plan,
+            open_corpus(corpus, seed, text_column, label_column),
+            settings.require_bootstrap_servers(),
+            settings.topics,
+            {**settings.kafka, **settings.kafka_producer},
+            label_quality=1.0 if labels else None,
+            stop=stop,
+        )
+    print(
+        f"simulate: sent={report.sent} failed={report.failed} malformed={report.malformed} labels={report.labels} "
+        f"seconds={report.seconds:.1f} rate={report.rate:.1f}"
+    )
+    end(1 if report.failed or report.labels_failed else 0)
 
 
 @app.command(rich_help_panel="Messages and verdicts")
@@ -223,12 +236,13 @@ def classify(
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line")] = False,
 ) -> None:
     """Judge texts here and now, without Kafka."""
-    from deploy.views import print_classifications
-
+    from consumer.classify import lines
     from consumer.settings import load_settings
 
     settings = load_settings(model=model)
-    print_classifications(load_classifier(settings), texts or (line.rstrip("\n") for line in sys.stdin), json_lines)
+    given = texts or (line.rstrip("\n") for line in sys.stdin)
+    for line in lines(load_classifier(settings), given, json_lines=json_lines):
+        print(line, flush=True)
 
 
 @app.command(rich_help_panel="Messages and verdicts")
@@ -239,9 +253,8 @@ def tail(
     json_lines: Annotated[bool, typer.Option("--json", help="The records as they are, one a line")] = False,
 ) -> None:
     """Follow a topic, reading only what is committed."""
-    from deploy.views import follow
-
     from consumer.settings import load_settings
+    from consumer.tail import follow
 
     follow(load_settings(), topic, count=count, from_start=from_start, json_lines=json_lines)
 
@@ -254,11 +267,10 @@ def query(
     ] = "PrettyCompact",
 ) -> None:
     """Ask ClickHouse."""
-    from deploy.views import print_query
-
+    from consumer.query import answer
     from consumer.settings import load_settings
 
-    print_query(load_settings(), sys.stdin.read() if sql == "-" else sql, form)
+    print(answer(load_settings(), sys.stdin.read() if sql == "-" else sql, form), end="")
 
 
 # --- models and checks
@@ -269,26 +281,42 @@ def train(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe, or path of a .toml file")],
     data: Annotated[list[str], typer.Option(help="Labelled file; repeat for more")],
     out: Annotated[Path, typer.Option(help="Folder for the model; must not exist")],
-    seed: Annotated[int | None, typer.Option(help="Overrides the recipe's")] = None,
+    held_out: Annotated[list[str] | None, typer.Option(help="Labelled file to judge on and never learn from")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed and data, same split")] = 0,
 ) -> None:
     """Train a model and save it as a folder with a manifest."""
     settings = settings_with_logs()
-    from training.train import train_command
+    from training.recipe import load_recipe
+    from training.train import CorpusPath
+    from training.train import train as make
 
-    train_command(recipe, data=data, out=out, seed=seed, base=settings.base)
+    made = make(
+        load_recipe(recipe),
+        [CorpusPath(Path(path)) for path in data],
+        out,
+        held_out=[CorpusPath(Path(path)) for path in held_out or []],
+        seed=seed,
+        base=settings.base,
+    )
+    print(f"saved {out}: {made.manifest.name} {made.manifest.version}")
 
 
 @app.command(rich_help_panel="Models and checks")
 def corpus(
     out: Annotated[Path, typer.Argument(help="JSONL file to write")],
     count: Annotated[int, typer.Option(min=1, help="Messages to draw")] = 10_000,
-    forms: Annotated[str, typer.Option(help="all, train or test: which templates to draw from")] = "all",
+    forms: Annotated[Literal["all", "train", "test"], typer.Option(help="Which templates to draw from")] = "all",
     seed: Annotated[int, typer.Option(help="Same seed, same messages")] = 7,
 ) -> None:
     """Write draws of the built-in corpus as a labelled file, to train or evaluate on."""
-    from producer_sim.corpus import write_jsonl
+    import json
 
-    write_jsonl(out, count=count, forms=forms, seed=seed)
+    from producer_sim.corpus import generate
+
+    with out.open("w", encoding="utf-8") as file:
+        for message in generate(seed, count, forms):
+            row = {"text": message.text, "label": message.label, "category": message.category, "form": message.form}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
     print(f"wrote {count} messages to {out}")
 
 
@@ -301,21 +329,36 @@ def bench(
     json_lines: Annotated[bool, typer.Option("--json", help="JSON Lines")] = False,
 ) -> None:
     """Measure throughput beside a peer in the same run."""
-    from deploy.bench import run_bench
-
     from consumer.settings import load_settings
 
-    run_bench(load_settings(), what, classifier=classifier, messages=messages, repeats=repeats, json_lines=json_lines)
+    if what not in ("pipeline", "sink"):
+        raise UserError("There are two benchmarks: pipeline and sink.")
+    try:
+        from tests.bench import pipeline
+    except ModuleNotFoundError as error:
+        raise UserError("The benchmarks are part of the repository: run this in a checkout.") from error
+    settings = load_settings()
+    pipeline.run(
+        settings,
+        lambda: load_classifier(settings, classifier),
+        messages=messages,
+        repeats=repeats,
+        json_lines=json_lines,
+    )
 
 
 @app.command(rich_help_panel="Models and checks")
 def doctor() -> None:
     """Check settings, broker, topics, ClickHouse and model, each with a sentence."""
-    from deploy.doctor import examine
-
+    from consumer.doctor import examine
     from consumer.settings import load_settings
 
-    end(examine(load_settings()))
+    settings = load_settings()
+    wrong = False
+    for finding in examine(settings, lambda: load_classifier(settings)):
+        print(finding, flush=True)
+        wrong |= finding.level == "wrong"
+    end(1 if wrong else 0)
 
 
 if __name__ == "__main__":

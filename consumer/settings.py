@@ -174,6 +174,20 @@ def _sentence(problem: Any) -> str:
     return f"{PREFIX}{field.upper()}: {problem['msg']}" if field else str(problem["msg"])
 
 
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The variables under which another process, in whatever folder, loads the same settings. Holds secrets."""
+    variables = {}
+    for name in settings.model_fields_set:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        elif isinstance(value, Path):
+            value = value.absolute()
+        if value is not None:
+            variables[PREFIX + name.upper()] = json.dumps(value) if isinstance(value, dict) else str(value)
+    return variables
+
+
 def env_example() -> str:
     """The text of `.env.example`: every setting with its default and meaning."""
     lines = ["# Every setting of smsift, with its default. Copy to .env and uncomment what you change.", ""]

@@ -13,7 +13,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -26,8 +26,8 @@ _PR_SET_PDEATHSIG: Final = 1
 class Leashed:
     """A running command; it ends with `stop`, or with this process at the latest."""
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
-        """Start `command` with its output appended to `log`."""
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+        """Start `command` with its output appended to `log` and `environment` on top of this process's own."""
         with log.open("ab") as output:
             self._leash = subprocess.Popen(
                 [sys.executable, "-m", "deploy.local.leash", *command],
@@ -35,6 +35,7 @@ class Leashed:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
+                env={**os.environ, **(environment or {})},
                 start_new_session=True,
             )
 

@@ -20,7 +20,7 @@ from consumer.classifier.null import Null
 from consumer.filter import Filter, assemble
 from consumer.health import Health
 from consumer.metrics import Metrics
-from consumer.settings import Settings, load_settings
+from consumer.settings import Settings, as_environment, load_settings
 from consumer.starting import committed_offsets
 from schemas.topics import Topics
 
@@ -184,13 +184,8 @@ def process(
     arguments: Sequence[str], settings: Settings, stderr: Path | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A smsift process under these settings; killed, by its id, at the end of the block if it still runs."""
-    given = settings.model_dump(mode="json", exclude_defaults=True)
-    environment = {
-        f"SMSIFT_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
-        for name, value in given.items()
-    }
     out = stderr.open("wb") if stderr else None
-    running_ = subprocess.Popen([sys.executable, *arguments], env={**os.environ, **environment}, stderr=out)
+    running_ = subprocess.Popen([sys.executable, *arguments], env={**os.environ, **as_environment(settings)}, stderr=out)
     try:
         yield running_
     finally:
