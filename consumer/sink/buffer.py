@@ -70,7 +70,9 @@ class PartitionBuffer:
                 break
             rows.setdefault(table, []).append(row)
             last = offset
-        return Batch(self.partition, self._epoch, self.topic_id, Span(first, last), rows, announced=self.owed is not None)
+        return Batch(
+            self.partition, self._epoch, self.topic_id, Span(first, last), rows, announced=self.owed is not None
+        )
 
     def take_out(self, batch: Batch, now: float) -> None:
         """The batch is announced: its rows are the batch's from now on."""

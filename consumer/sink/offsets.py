@@ -13,6 +13,7 @@ from consumer.health import Health
 from consumer.sink import intent
 from consumer.sink.intent import Span
 from consumer.sink.writer import Batch
+from consumer.starting import committed_offsets
 
 log = logging.getLogger("smsift.sink")
 
@@ -45,9 +46,7 @@ class Offsets:
     def starting_points(self, partitions: list[TopicPartition]) -> list[StartingPoint]:
         """Raises KafkaException where the broker does not answer."""
         found = []
-        for known in self._consumer.committed(partitions, timeout=RPC_S) if partitions else ():
-            if known.error is not None:
-                raise KafkaException(known.error)
+        for known in committed_offsets(self._consumer, partitions, RPC_S) if partitions else ():
             offset = None if known.offset == OFFSET_INVALID else known.offset
             owed = None if offset is None else intent.decode(offset, known.metadata)
             found.append(StartingPoint(Partition(known.topic, known.partition), offset, owed))

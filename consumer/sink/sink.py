@@ -79,9 +79,7 @@ class Sink:
         """
         topics = list(self._reader.topics)
         topic_ids(self._settings, topics)  # a topic that is not there is said now, not at some assignment
-        self._consumer.subscribe(
-            topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
-        )
+        self._consumer.subscribe(topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
         self._health.blocked("group", "waiting for the group's first assignment")
         self._health.cleared("start")
         self._metrics.set("smsift_clickhouse_up", 1)

@@ -52,7 +52,7 @@ class Migration:
 def migrate(client: Any, database: str, folder: Path = FOLDER) -> list[str]:
     """Apply what is missing to `database`, creating it, and return the names of the migrations applied now.
 
-    `client` is a clickhouse-connect client. Raises UserError for a name that is not an identifier, and for a migration
+    `client` is a clickhouse-connect client, whose own default database must exist if it names one. Raises UserError for a name that is not an identifier, and for a migration
     that was applied and has been changed since: a change is a new migration.
     """
     check_database_name(database)
@@ -104,4 +104,6 @@ def applied_digests(client: Any, database: str) -> dict[int, str]:
 def check_database_name(database: str) -> None:
     """Raises UserError unless the name can stand in a statement as it is."""
     if not _DATABASE.match(database):
-        raise UserError("The ClickHouse database's name must be letters, digits and underscores, not starting with a digit.")
+        raise UserError(
+            "The ClickHouse database's name must be letters, digits and underscores, not starting with a digit."
+        )
