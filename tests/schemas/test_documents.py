@@ -47,7 +47,8 @@ VALID: dict[str, tuple[SchemaName, dict[str, Any]]] = {
     "an event of 2261": (EVENT_SCHEMA, EVENT | {"received_at": "2261-12-31T23:59:59Z"}),
     "an event with everything": (
         EVENT_SCHEMA,
-        EVENT | {"tenant": "t", "country": "GB", "encoding": "ucs2", "udh": {"reference": 1, "total": 2, "sequence": 1}},
+        EVENT
+        | {"tenant": "t", "country": "GB", "encoding": "ucs2", "udh": {"reference": 1, "total": 2, "sequence": 1}},
     ),
     "a verdict": (VERDICT_SCHEMA, VERDICT),
     "a verdict without its text": (VERDICT_SCHEMA, VERDICT | {"text": None, "text_mode": "drop"}),

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import clickhouse_connect
@@ -19,6 +20,9 @@ from schemas.clickhouse.migrate import migrate
 from schemas.events import DeadLetter
 from schemas.topics import Topics
 
+# Rows are deleted 400 days after these times, so the tests' rows are of yesterday.
+YESTERDAY = f"{datetime.now(UTC).date() - timedelta(days=1)}"
+
 
 def verdict(number: int, **changes: Any) -> dict[str, Any]:
     label = "spam" if number % 3 == 0 else "ham"
@@ -27,7 +31,7 @@ def verdict(number: int, **changes: Any) -> dict[str, Any]:
         "sender": f"+44770090{number % 37:04d}",
         "recipient": "+447700900999",
         "text": f"message {number} ☎",
-        "received_at": "2026-01-02T03:04:05.678901Z",
+        "received_at": f"{YESTERDAY}T03:04:05.678901Z",
         "label": label,
         "score": 0.9 if label == "spam" else 0.1,
         "margin": 2.5 if label == "spam" else -2.5,
@@ -42,7 +46,7 @@ def verdict(number: int, **changes: Any) -> dict[str, Any]:
         "source_topic_id": "abc",
         "source_partition": number % 4,
         "source_offset": number,
-        "scored_at": "2026-01-02T03:04:06Z",
+        "scored_at": f"{YESTERDAY}T03:04:06Z",
     } | changes
 
 
@@ -58,7 +62,7 @@ def dead_headers(number: int, **changes: Any) -> list[tuple[str, bytes]]:
         "source_topic_id": "abc",
         "source_partition": number % 4,
         "source_offset": number,
-        "failed_at": "2026-01-02T03:04:06Z",
+        "failed_at": f"{YESTERDAY}T03:04:06Z",
     } | changes
     return DeadLetter.model_validate(fields).as_headers()
 

@@ -1,0 +1,7 @@
+-- Which senders send the most spam?
+-- Parameters: most (how many senders), least (messages that a sender must have sent to count)
+SELECT sender, messages, spam, round(spam_share, 4) AS spam_share, recipients, first_seen, last_seen
+FROM senders
+WHERE messages >= {least:UInt64} AND spam > 0
+ORDER BY spam DESC, spam_share DESC, sender
+LIMIT {most:UInt64}
