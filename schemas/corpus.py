@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from schemas.errors import UserError
-from schemas.events import LabelName
+from schemas.events import LONE_SURROGATE, LabelName
 
 log = logging.getLogger(__name__)
 
@@ -73,15 +73,17 @@ def _messages(name: str, rows: Rows, text_column: str | None, label_column: str 
     label_name = _column(name, "label", rows.columns, label_column, LABEL_COLUMNS)
     messages, blank = [], 0
     for number, row in rows.numbered:
-        text = row.get(text_name)
-        if text is None or not str(text).strip():
+        value = row.get(text_name)
+        # Half an emoji, as some exports hold it, cannot be encoded: it becomes the replacement character.
+        text = "" if value is None else LONE_SURROGATE.sub("\ufffd", str(value))
+        if not text.strip():
             blank += 1
             continue
         word = _word(row.get(label_name))
         if word in SPAM_WORDS:
-            messages.append(Message(str(text), "spam", NAMED_KINDS.get(word)))
+            messages.append(Message(text, "spam", NAMED_KINDS.get(word)))
         elif word in HAM_WORDS:
-            messages.append(Message(str(text), "ham"))
+            messages.append(Message(text, "ham"))
         else:
             # The value itself is not shown: with the wrong column it would be somebody's message.
             raise UserError(f"{name}, row {number}: column {label_name!r} holds no label ({EXPECTED}).")

@@ -1,0 +1,168 @@
+"""Corpora of one's own: the layouts that are read, and the sentence for those that are not."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from producer_sim.corpus import open_corpus
+from schemas.corpus import Message, read_corpus
+from schemas.errors import UserError
+
+BOTH = [Message("Win cash, now", "spam"), Message("see you at 5", "ham")]
+
+
+def written(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("SMSSpamCollection", "spam\tWin cash, now\nham\tsee you at 5\n"),
+        ("collection.txt", "SPAM\tWin cash, now\r\nHam\tsee you at 5\r\n"),
+        ("collection.tsv", "spam\tWin cash, now\nham\tsee you at 5"),
+        ("a.csv", 'Label,Msg\nspam,"Win cash, now"\nham,see you at 5\n'),
+        ("b.csv", 'v1,v2,,,\nspam,"Win cash, now",,,\nham,see you at 5,,,\n'),
+        ("c.csv", 'message;class\n"Win cash, now";1\nsee you at 5;0\n'),
+        ("bom.csv", '\ufefftext,target\n"Win cash, now",True\nsee you at 5,False\n'),
+        ("d.tsv", "sms\tlabel\nWin cash, now\tspam\nsee you at 5\tham\n"),
+        ("e.jsonl", '{"text":"Win cash, now","label":"Spam"}\n\n{"text":"see you at 5","label":0}\n'),
+        ("f.json", '[{"text":"Win cash, now","label":1},{"text":"see you at 5","label":"ham"}]'),
+    ],
+)
+def test_known_layouts_are_read_without_naming_a_column(tmp_path: Path, name: str, content: str) -> None:
+    assert read_corpus(written(tmp_path, name, content)) == BOTH
+
+
+def test_parquet_is_read(tmp_path: Path) -> None:
+    pq.write_table(
+        pa.table({"Text": [m.text for m in BOTH], "label": [1, 0], "id": [7, 8]}), tmp_path / "corpus.parquet"
+    )
+    assert read_corpus(tmp_path / "corpus.parquet") == BOTH
+
+
+def test_named_columns_win_over_guessed_ones(tmp_path: Path) -> None:
+    path = written(tmp_path, "c.csv", 'text,label,clean,gold\nx,ham,"Win cash, now",spam\ny,spam,see you at 5,ham\n')
+    assert read_corpus(path, "clean", "gold") == BOTH
+
+
+def test_smishing_is_spam_that_keeps_its_kind(tmp_path: Path) -> None:
+    path = written(tmp_path, "c.csv", "text,label\nyour parcel waits,Smishing\n")
+    assert read_corpus(path) == [Message("your parcel waits", "spam", "smishing")]
+
+
+def test_line_breaks_and_separators_inside_a_text_stay_in_it(tmp_path: Path) -> None:
+    lines = written(tmp_path, "c.csv", 'text,label\n"two\nlines",ham\n')
+    assert read_corpus(lines)[0].text == "two\nlines"
+    odd = written(tmp_path, "SMS", "ham\tone\u2028still one\x85\tyes\n")
+    assert read_corpus(odd)[0].text == "one\u2028still one\x85\tyes"
+
+
+def test_older_encodings_are_read(tmp_path: Path) -> None:
+    expected = [Message("won £1000", "spam")]
+    assert read_corpus(written(tmp_path, "w.csv", "v1,v2\nspam,won £1000\n".encode("cp1252"))) == expected
+    assert read_corpus(written(tmp_path, "u.csv", "v1,v2\nspam,won £1000\n".encode("utf-16"))) == expected
+
+
+def test_half_an_emoji_in_a_text_does_not_break_encoding_later(tmp_path: Path) -> None:
+    path = written(tmp_path, "c.jsonl", r'{"text":"hi \ud83d","label":"ham"}')
+    assert read_corpus(path)[0].text.encode() == "hi \ufffd".encode()
+
+
+def test_rows_without_text_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = written(tmp_path, "c.csv", "text,label\n,spam\n  ,ham\nok,ham\n")
+    assert read_corpus(path) == [Message("ok", "ham")]
+    assert "2 rows" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("c.csv", "id,body_text,kind\n1,x,spam\n", "looks like the text; its columns are: id, body_text, kind"),
+        ("c.csv", "id,text\n1,x\n", "looks like the label; its columns are: id, text"),
+        ("c.csv", "text,label\nx,spam\ny,maybe\n", "row 3: column 'label' holds no label"),
+        ("c.csv", "", "is empty"),
+        ("c.csv", "text,label\n", "holds no labelled messages"),
+        ("c.jsonl", '{"text": "x"\n', "line 1: not valid JSON"),
+        ("c.jsonl", '"x"\n', "not a JSON object"),
+        ("c.json", "[]", "its columns are: none"),
+        ("c.parquet", "not parquet", "is not a Parquet file"),
+        ("c.csv", b"text,label\nx\0y,spam\n", "NUL"),
+        ("c.csv", b"text,label\n\x81\x8d,spam\n", "convert it to UTF-8"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_sentence(
+    tmp_path: Path, name: str, content: str | bytes, sentence: str
+) -> None:
+    with pytest.raises(UserError) as refusal:
+        read_corpus(written(tmp_path, name, content))
+    assert sentence in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_column_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no column 'Msg'; its columns are: text, label"):
+        read_corpus(written(tmp_path, "c.csv", "text,label\nx,ham\n"), text_column="Msg")
+    with pytest.raises(UserError, match=r"no column 'gold'"):
+        read_corpus(written(tmp_path, "SMS", "ham\tx\n"), label_column="gold")
+
+
+def test_a_wrong_label_column_does_not_put_a_message_into_the_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as refusal:
+        read_corpus(written(tmp_path, "c.csv", "id,text\n1,call me on 555-0100\n"), "id", "text")
+    assert "555" not in str(refusal.value)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="There is no corpus"):
+        read_corpus(tmp_path / "nothing.csv")
+    with pytest.raises(UserError, match="is a folder"):
+        read_corpus(tmp_path)
+
+
+def test_a_hub_data_set_that_cannot_be_reached_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+
+    def unreachable(_name: str) -> None:
+        raise ConnectionError("no route to host\nand a long story")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    with pytest.raises(UserError, match="Cannot load the data set someone/some_sms") as refusal:
+        read_corpus("someone/some_sms")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_hub_data_set_gives_all_splits_with_the_names_of_its_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"sms": datasets.Value("string"), "label": datasets.ClassLabel(names=["spam", "ham"])})
+    split = datasets.Dataset.from_dict({"sms": [m.text for m in BOTH], "label": [0, 1]}, features=features)
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda _name: datasets.DatasetDict({"train": split, "test": split.select([1])})
+    )
+    assert read_corpus("ucirvine/sms_spam") == [*BOTH, BOTH[1]]
+
+
+def test_a_file_is_sent_in_order_first_and_then_again_shuffled(tmp_path: Path) -> None:
+    rows = [{"text": f"message {number}", "label": number % 2} for number in range(50)]
+    path = written(tmp_path, "c.jsonl", "\n".join(map(json.dumps, rows)))
+    stream = open_corpus(str(path), seed=3)
+    first, second = [[next(stream).text for _ in range(50)] for _ in range(2)]
+    assert first == [row["text"] for row in rows]
+    assert second != first
+    assert sorted(second) == sorted(first)
+
+
+def test_texts_that_no_event_can_hold_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = written(tmp_path, "c.csv", f"text,label\n{'x' * 1601},ham\nok,ham\n")
+    stream = open_corpus(str(path))
+    assert {next(stream).text for _ in range(4)} == {"ok"}
+    assert "1 texts are longer" in caplog.text
+
+
+def test_no_corpus_named_is_the_built_in_one() -> None:
+    assert next(open_corpus(None, seed=1)).form is not None
