@@ -167,7 +167,7 @@ _PATTERNS = (
     (
         "url",
         re.compile(
-            r"https?://|\bwww\.|\b[a-z0-9-]{2,}\.(?:com|net|org|info|biz|io|co|me|ly|gl|gd|in|uk|us|ru|cn|top|xyz|vip|club|"
+            r"https?://|\bwww\.|\b[a-z0-9-]{2,63}\.(?:com|net|org|info|biz|io|co|me|ly|gl|gd|in|uk|us|ru|cn|top|xyz|vip|club|"
             r"online|site|shop|link|live|app|cc|tk|cfd|icu|buzz|sbs)(?:/|\b(?![.@]?\w))",
             re.IGNORECASE,
         ),
