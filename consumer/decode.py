@@ -1,6 +1,7 @@
 """One inbound record → an event, or the reason why it is none. Never raises, never repeats what it read."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,8 @@ from schemas.events import EVENT_SCHEMA, SCHEMA_HEADER, SmsEvent
 
 Headers = list[tuple[str, bytes | None]]
 
+# model_validate_json without its checks of arguments that are never given here: a fifth of the time.
+_VALIDATE: Final[Callable[[bytes], SmsEvent]] = SmsEvent.__pydantic_validator__.validate_json
 _OURS: Final = EVENT_SCHEMA.encode()
 _NEWER: Final = re.compile(rb"sms\.event/[0-9]{1,4}")
 _MAX_PROBLEMS: Final = 3  # named in one detail; a record with everything wrong does not need them all
@@ -34,7 +37,7 @@ def decode(value: bytes | None, headers: Headers | None) -> SmsEvent | Rejection
         if unknown is not None:
             return unknown
     try:
-        return SmsEvent.model_validate_json(value)
+        return _VALIDATE(value)
     except ValidationError as error:
         return _explain(value, error)
 

@@ -8,59 +8,54 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from queue import SimpleQueue
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from consumer.assignment import Partition
 from consumer.classifier.contract import Classification, Classifier
 from consumer.dead_letters import dead_headers
-from consumer.decode import Headers, Rejection
+from consumer.decode import Headers, Rejection, decode
 from consumer.transactions import Outgoing
 from consumer.verdicts import VerdictEncoder
 from schemas.events import SCHEMA_HEADER, VERDICT_SCHEMA, SmsEvent
 from schemas.topics import Topics
 
+if TYPE_CHECKING:
+    from confluent_kafka import Message
+
 log = logging.getLogger("smsift.scoring")
 
 TRACEPARENT: Final = "traceparent"  # W3C Trace Context, passed through
-_VERDICT_HEADER: Final = (SCHEMA_HEADER, VERDICT_SCHEMA.encode())
+_VERDICT_HEADERS: Final[Headers] = [(SCHEMA_HEADER, VERDICT_SCHEMA.encode())]
 _CLASSIFIER_FAILED: Final = Rejection(
     "classifier_failed", "The model failed on this record alone; see the filter's log at this time.", own_fault=True
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
-    """One record as read: where from, in which epoch of its partition, and the event or why it is none.
-
-    The raw value is kept only where it will be needed, for a dead letter or a possible one.
-    """
+class Inbound(NamedTuple):
+    """One record as read, and the epoch of its partition's assignment in which it was."""
 
     partition: Partition
     offset: int
     epoch: int
-    timestamp_s: float
-    content: SmsEvent | Rejection
-    key: bytes | None
-    value: bytes | None
-    headers: Headers | None
+    message: "Message[bytes, bytes]"
+
+    @property
+    def timestamp_s(self) -> float:
+        return self.message.timestamp()[1] / 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """One record and what to publish about it; `reason` is set where that is a dead letter."""
+class Scored(NamedTuple):
+    """One record and what to publish about it; `rejection` says why where that is a dead letter."""
 
     source: Inbound
     outgoing: Outgoing
     outcome: str  # spam, ham or dead
-    reason: str | None
-    own_fault: bool
+    rejection: Rejection | None
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredBatch:
+class ScoredBatch(NamedTuple):
     """In the order read. `seconds` is the model's time."""
 
     records: list[Scored]
@@ -73,17 +68,12 @@ class Scorer:
     def __init__(self, classifier: Classifier, encoder: VerdictEncoder, topics: Topics, topic_id: str) -> None:
         self._classifier = classifier
         self._encoder = encoder
-        self._topics = topics
+        self._topic_of = {"spam": topics.spam, "ham": topics.ham}
+        self._dead_topic = topics.dead
         self._topic_id = topic_id
         self._tasks: SimpleQueue[tuple[list[Inbound], Future[ScoredBatch]]] = SimpleQueue()
         # A daemon, unlike an executor's thread: a model that hangs must not keep the process from ending.
         threading.Thread(target=self._work, name="classify", daemon=True).start()
-
-    def estimate_tokens(self, record: Inbound) -> int:
-        """The record's cost for the batcher; a rejected one costs what it holds in memory."""
-        if isinstance(record.content, Rejection):
-            return 1 + len(record.value or b"") // 4
-        return self._classifier.estimate_tokens(record.content.text)
 
     def submit(self, batch: list[Inbound]) -> "Future[ScoredBatch]":
         """Return at once; micro-batches are answered in the order they were submitted."""
@@ -101,34 +91,36 @@ class Scorer:
 
     def score(self, batch: Sequence[Inbound]) -> ScoredBatch:
         """Never raises for what a record holds; a text on which the model throws becomes a dead letter."""
+        headers = [cast("Headers | None", record.message.headers()) for record in batch]
+        contents = [decode(record.message.value(), own) for record, own in zip(batch, headers, strict=True)]
+        texts = [content.text for content in contents if isinstance(content, SmsEvent)]
         started = time.perf_counter()
-        texts = [record.content.text for record in batch if isinstance(record.content, SmsEvent)]
         answers = iter(classify_in_parts(self._classifier.classify, texts))
         seconds = time.perf_counter() - started
         now = datetime.now(UTC)
-        records = [
-            self._dead(record, record.content, now)
-            if isinstance(record.content, Rejection)
-            else self._judged(record, record.content, next(answers), now)
-            for record in batch
-        ]
+        encode = self._encoder.for_batch(now)
+        records = []
+        for record, own, content in zip(batch, headers, contents, strict=True):
+            if isinstance(content, Rejection):
+                records.append(self._dead(record, own, content, now))
+            elif (answer := next(answers)) is None:
+                records.append(self._dead(record, own, _CLASSIFIER_FAILED, now))
+            else:
+                key, value = encode(content, answer, record.partition.number, record.offset)
+                outgoing = Outgoing(self._topic_of[answer.label], key, value, _verdict_headers(own))
+                records.append(Scored(record, outgoing, answer.label, None))
         return ScoredBatch(records, seconds)
 
-    def _judged(self, record: Inbound, event: SmsEvent, answer: Classification | None, now: datetime) -> Scored:
-        if answer is None:
-            return self._dead(record, _CLASSIFIER_FAILED, now)
-        key, value = self._encoder.encode(event, answer, record.partition.number, record.offset, now)
-        headers: Headers = [_VERDICT_HEADER]
-        if record.headers:
-            headers += [header for header in record.headers if header[0] == TRACEPARENT]
-        topic = self._topics.spam if answer.label == "spam" else self._topics.ham
-        return Scored(record, Outgoing(topic, key, value, headers), answer.label, None, own_fault=False)
-
-    def _dead(self, record: Inbound, rejection: Rejection, now: datetime) -> Scored:
+    def _dead(self, record: Inbound, headers: Headers | None, rejection: Rejection, now: datetime) -> Scored:
         source = (record.partition.topic, self._topic_id, record.partition.number, record.offset)
-        headers = dead_headers(rejection, source, now, record.headers)
-        outgoing = Outgoing(self._topics.dead, record.key, record.value, headers)
-        return Scored(record, outgoing, "dead", rejection.reason, rejection.own_fault)
+        key, value = record.message.key(), record.message.value()
+        outgoing = Outgoing(self._dead_topic, key, value, dead_headers(rejection, source, now, headers))
+        return Scored(record, outgoing, "dead", rejection)
+
+
+def _verdict_headers(original: Headers | None) -> Headers:
+    traces = [header for header in original or () if header[0] == TRACEPARENT]
+    return [*_VERDICT_HEADERS, *traces] if traces else _VERDICT_HEADERS
 
 
 def classify_in_parts(

@@ -14,7 +14,7 @@ with the same transactional.id settles what it left open.
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
@@ -97,7 +97,7 @@ class Transactions:
         deadline = self._clock() + BUDGET_S
         while True:
             try:
-                self._producer.produce(record.topic, record.value, record.key, headers=list(record.headers))
+                self._producer.produce(record.topic, record.value, record.key, headers=cast("Any", record.headers))
             except BufferError:
                 if self._clock() > deadline:
                     raise _MustAbortError("the local queue stayed full") from None

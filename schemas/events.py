@@ -19,26 +19,25 @@ ALERT_SCHEMA: Final[SchemaName] = "sms.alert/1"
 DEAD_SCHEMA: Final[SchemaName] = "sms.dead/1"
 
 MAX_TEXT_CHARACTERS: Final = 1600
-EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST: Final = datetime(2262, 1, 1, tzinfo=UTC)  # ClickHouse's DateTime64(3) ends in 2299, its nanoseconds in 2262
+EARLIEST_YEAR: Final = 1970
+LATEST_YEAR: Final = (
+    2261  # the last whole year of ClickHouse's DateTime64 in nanoseconds; its DateTime64(3) ends in 2299
+)
 
 LabelName = Literal["spam", "ham"]
 Action = Literal["deliver", "review", "block"]
 TextMode = Literal["keep", "hash", "drop"]
 
 
-def _in_range(moment: datetime) -> datetime:
+def _utc_in_range(moment: datetime) -> datetime:
+    """A time without a zone is taken as UTC: that is what the contract says it is."""
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     if not EARLIEST <= moment < LATEST:
         raise ValueError("timestamp_out_of_range")
     return moment
 
 
-def _as_utc(moment: datetime) -> datetime:
-    """A time without a zone is taken as UTC: that is what the contract says it is."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-Timestamp = Annotated[datetime, AfterValidator(lambda moment: _in_range(_as_utc(moment)))]
+Timestamp = Annotated[datetime, AfterValidator(_utc_in_range)]
 EventId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 # E.164 or a national number or short code in digits, or an alphanumeric sender id (GSM allows 11 characters).
 ADDRESS_PATTERN: Final = r"^(\+?[0-9]{2,15}|[^\x00-\x1f\x7f]{1,11})$"

@@ -22,7 +22,7 @@ AT = datetime(2026, 1, 2, 3, 4, 6, tzinfo=UTC)
 
 
 def encode(**privacy: Any) -> tuple[bytes, bytes, Verdict]:
-    key, value = VerdictEncoder(IDENTITY, "sms.inbound", "tid", Privacy(**privacy)).encode(EVENT, ANSWER, 2, 40, AT)
+    key, value = VerdictEncoder(IDENTITY, "sms.inbound", "tid", Privacy(**privacy)).for_batch(AT)(EVENT, ANSWER, 2, 40)
     return key, value, Verdict.model_validate_json(value)
 
 
