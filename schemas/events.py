@@ -21,8 +21,6 @@ DEAD_SCHEMA: Final[SchemaName] = "sms.dead/1"
 MAX_TEXT_CHARACTERS: Final = 1600
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2262, 1, 1, tzinfo=UTC)  # ClickHouse counts time in nanoseconds up to then
-    2261  # the last whole year of ClickHouse's DateTime64 in nanoseconds; its DateTime64(3) ends in 2299
-)
 
 LabelName = Literal["spam", "ham"]
 Action = Literal["deliver", "review", "block"]
