@@ -248,6 +248,8 @@ class _Sending:
             except BufferError:
                 self.producer.poll(0.05)
                 continue
+            except KafkaException as error:  # refused at once: larger than message.max.bytes
+                self._count_failure(topic, error.args[0])
             self.handed[topic] += 1
             return
 
@@ -259,9 +261,10 @@ class _Sending:
         return self._failed
 
     def _reported(self, error: KafkaError | None, record: Delivered) -> None:
-        if error is None:
-            return
-        topic = record.topic() or ""
+        if error is not None:
+            self._count_failure(record.topic() or "", error)
+
+    def _count_failure(self, topic: str, error: KafkaError) -> None:
         self._failed[topic] = self._failed.get(topic, 0) + 1
         if self._failed[topic] == 1:
             log.error("a record for %s was not delivered: %s", topic, error.str())

@@ -193,6 +193,12 @@ def _money(uniform: Uniform, memory: Memory) -> str:
     return f"{CURRENCY[where]}{value:,.2f}"
 
 
+def _salary(uniform: Uniform, memory: Memory) -> str:
+    """A month's pay: 1,400 to 4,800."""
+    where = country(uniform, memory)
+    return f"{CURRENCY[where]}{(1400 + 3400 * uniform() ** 2) * SCALE[where]:,.2f}"
+
+
 def _smallmoney(uniform: Uniform, memory: Memory) -> str:
     """A small fee: 1.20 to 9.95."""
     where = country(uniform, memory)
@@ -247,7 +253,7 @@ def _clock(uniform: Uniform, _memory: Memory) -> str:
 def _slotted(uniform: Uniform, _memory: Memory) -> str:
     """A delivery window: 10:15-12:15."""
     hour, minute = 8 + int(uniform() * 11), ("00", "15", "30", "45")[int(uniform() * 4)]
-    dash = ("-", " - ", " and ", " to ")[int(uniform() * 4)]
+    dash = ("-", "-", " - ", " to ")[int(uniform() * 4)]
     return f"{hour:02d}:{minute}{dash}{hour + 1 + int(uniform() * 2):02d}:{minute}"
 
 
@@ -296,6 +302,7 @@ COMPUTED: Final[dict[str, Piece]] = {
     "premium": _premium,
     "short": _short,
     "money": _money,
+    "salary": _salary,
     "smallmoney": _smallmoney,
     "cash": _cash,
     "quid": _quid,

@@ -9,6 +9,7 @@ from itertools import islice
 import orjson
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from consumer.decode import decode
 from producer_sim.corpus import built_in
@@ -116,6 +117,25 @@ def test_a_senders_messages_share_a_partition_and_keep_their_order(
     for places in of_sender.values():
         assert len({partition for partition, _, _ in places}) == 1
         assert [number for _, _, number in sorted(places)] == sorted(number for _, _, number in places)
+
+
+def test_what_the_broker_refuses_is_counted_and_the_rest_is_in_the_topic(kafka: TestKafka, topics: Topics) -> None:
+    limit = ConfigEntry("max.message.bytes", "50000", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topics.inbound, incremental_configs=[limit])
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    for altered in admin.incremental_alter_configs([resource]).values():
+        altered.result()
+    truths: list[Truth] = []
+    report = simulate(
+        Plan(rate=None, count=400, malformed=0.3, seed=1),
+        built_in(1),
+        kafka.bootstrap_servers,
+        topics,
+        {"compression.type": "none"},
+        on_event=truths.append,
+    )
+    assert report.failed >= sum(truth.fault == "huge" for truth in truths) > 0
+    assert report.sent == 400 - report.failed == len(read_all(kafka.bootstrap_servers, [topics.inbound])) > 0
 
 
 def test_one_outcome_per_record_balances_whatever_was_aborted_on_the_way(judge: Judge, sent: Report) -> None:

@@ -1,5 +1,6 @@
 """The records of a run: deterministic, well-formed unless meant not to be, and sent when intended."""
 
+import signal
 import threading
 from collections import Counter
 from itertools import islice, pairwise
@@ -12,7 +13,7 @@ from producer_sim.corpus import Message, built_in
 from producer_sim.labels import label_maker
 from producer_sim.malformed import MALFORMED, ODD, Wire
 from producer_sim.population import Population
-from producer_sim.traffic import Plan, Truth, records, simulate
+from producer_sim.traffic import Plan, Truth, records, simulate, stopped_by_signals
 from schemas.errors import UserError
 from schemas.events import Label, SmsEvent
 from schemas.topics import Topics
@@ -200,12 +201,31 @@ def test_a_full_local_queue_delays_events_and_loses_none(mock_cluster) -> None:
     assert (report.intended, report.sent, report.failed) == (2_000, 2_000, 0)
 
 
-def test_records_that_the_broker_refuses_are_counted_as_failed(mock_cluster) -> None:
+def test_records_that_cannot_be_delivered_are_counted_and_the_rest_arrives(mock_cluster, caplog) -> None:
     servers, topics = mock_cluster
-    properties = {"message.max.bytes": 1_000_000, "message.timeout.ms": 1, "linger.ms": 0}
-    report = simulate(Plan(rate=None, count=200), built_in(1), servers, topics, properties)
-    assert report.intended == 200
-    assert report.sent + report.failed == 200
+    truths: list[Truth] = []
+    properties = {"message.max.bytes": 100_000}
+    plan = Plan(rate=None, count=400, malformed=0.5, seed=1)
+    report = simulate(plan, built_in(1), servers, topics, properties, on_event=truths.append)
+    huge = sum(truth.fault == "huge" for truth in truths)
+    assert (report.intended, report.sent, report.failed) == (400, 400 - huge, huge)
+    assert huge > 0
+    assert caplog.text.count("was not delivered") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_a_run_and_the_former_handler_comes_back(mock_cluster, number: signal.Signals) -> None:
+    servers, topics = mock_cluster
+    former = signal.getsignal(number)
+
+    def send_signal(truth: Truth) -> None:
+        if truth.event_id.endswith("-9"):
+            signal.raise_signal(number)
+
+    with stopped_by_signals() as stop:
+        report = simulate(Plan(rate=None), built_in(1), servers, topics, on_event=send_signal, stop=stop)
+    assert (report.sent, report.stopped) == (10, True)
+    assert signal.getsignal(number) is former
 
 
 def test_a_missing_broker_is_one_sentence() -> None:
