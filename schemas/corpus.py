@@ -35,6 +35,7 @@ HAM_WORDS: Final = frozenset(
     {"ham", "0", "0.0", "false", "no", "legit", "legitimate", "normal", "not spam", "not_spam"}
 )
 NAMED_KINDS: Final = {"smishing": "smishing", "smish": "smishing", "phishing": "phishing", "scam": "scam"}
+CATEGORY_PATTERN: Final = r"[a-z][a-z0-9_]{0,31}"  # as in schemas.events
 HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 EXPECTED: Final = "expected spam, ham, smishing, 1 or 0"
 
@@ -44,7 +45,8 @@ def read_corpus(spec: str | Path, text_column: str | None = None, label_column: 
 
     `spec` is a path or, where no such file exists, a hub data set id (owner/name). A path may hold the SMS Spam
     Collection's layout (label, tab, text; no header), CSV, TSV, JSON Lines, a JSON list or Parquet. Columns are guessed
-    unless named. Labels: spam, ham, 1, 0, smishing (spam, with its kind kept), in any case. Rows without text are
+    unless named. Labels: spam, ham, 1, 0, smishing (spam, with its kind kept), in any case. Columns
+    named category and form are kept. Rows without text are
     left out, and the log says how many. Raises UserError for anything that cannot be read.
     """
     path = Path(spec)
@@ -80,10 +82,12 @@ def _messages(name: str, rows: Rows, text_column: str | None, label_column: str 
             blank += 1
             continue
         word = _word(row.get(label_name))
+        category = _kind(row.get("category")) if label_name != "category" else None
+        form = str(row["form"]) if row.get("form") else None
         if word in SPAM_WORDS:
-            messages.append(Message(text, "spam", NAMED_KINDS.get(word)))
+            messages.append(Message(text, "spam", category or NAMED_KINDS.get(word), form))
         elif word in HAM_WORDS:
-            messages.append(Message(text, "ham"))
+            messages.append(Message(text, "ham", category, form))
         else:
             # The value itself is not shown: with the wrong column it would be somebody's message.
             raise UserError(f"{name}, row {number}: column {label_name!r} holds no label ({EXPECTED}).")
@@ -92,6 +96,12 @@ def _messages(name: str, rows: Rows, text_column: str | None, label_column: str 
     if not messages:
         raise UserError(f"{name} holds no labelled messages.")
     return messages
+
+
+def _kind(value: object) -> str | None:
+    """A category that the contract of events can carry, or None."""
+    word = _word(value).replace(" ", "_").replace("-", "_")
+    return word if value is not None and re.fullmatch(CATEGORY_PATTERN, word) else None
 
 
 def _word(value: object) -> str:

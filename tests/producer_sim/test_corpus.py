@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from producer_sim.corpus import open_corpus
+from producer_sim.corpus import generate, open_corpus
 from schemas.corpus import Message, read_corpus
 from schemas.errors import UserError
 
@@ -54,6 +54,17 @@ def test_named_columns_win_over_guessed_ones(tmp_path: Path) -> None:
 def test_smishing_is_spam_that_keeps_its_kind(tmp_path: Path) -> None:
     path = written(tmp_path, "c.csv", "text,label\nyour parcel waits,Smishing\n")
     assert read_corpus(path) == [Message("your parcel waits", "spam", "smishing")]
+
+
+def test_draws_written_to_a_file_come_back_whole(tmp_path: Path) -> None:
+    drawn = list(generate(1, 500))
+    path = written(tmp_path, "c.jsonl", "\n".join(json.dumps(message._asdict()) for message in drawn))
+    assert read_corpus(path) == drawn
+
+
+def test_a_category_that_no_event_can_carry_is_left_out(tmp_path: Path) -> None:
+    path = written(tmp_path, "c.csv", "text,label,category\na,ham,Order Update\nb,spam,42!\nc,spam,\n")
+    assert [message.category for message in read_corpus(path)] == ["order_update", None, None]
 
 
 def test_line_breaks_and_separators_inside_a_text_stay_in_it(tmp_path: Path) -> None:
