@@ -45,9 +45,9 @@ def read_corpus(spec: str | Path, text_column: str | None = None, label_column: 
 
     `spec` is a path or, where no such file exists, a hub data set id (owner/name). A path may hold the SMS Spam
     Collection's layout (label, tab, text; no header), CSV, TSV, JSON Lines, a JSON list or Parquet. Columns are guessed
-    unless named. Labels: spam, ham, 1, 0, smishing (spam, with its kind kept), in any case. Columns
-    named category and form are kept. Rows without text are
-    left out, and the log says how many. Raises UserError for anything that cannot be read.
+    unless named. Labels: spam, ham, 1, 0, smishing (spam, with its kind kept), in any case. Columns named
+    category and form are kept. Rows without text are left out, and the log says how many. Raises UserError for anything
+    that cannot be read.
     """
     path = Path(spec)
     if path.is_dir():
