@@ -1,14 +1,16 @@
 """Ask ClickHouse a question: SQL, or one of the cookbook's queries by its name."""
 
+import re
 from pathlib import Path
 from typing import Final
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from consumer.clickhouse import connect
+from consumer.clickhouse import connect, explain
 from consumer.settings import Settings
 from schemas.errors import UserError
 
+_REASON: Final = re.compile(r"DB::Exception: (.*?)\.? \([A-Z_]+\)", re.DOTALL)
 COOKBOOK: Final = Path(__file__).parents[1] / "deploy" / "clickhouse" / "queries"
 
 
@@ -25,6 +27,7 @@ def answer(settings: Settings, sql: str, form: str) -> str:
         return bytes(client.raw_query(sql.strip().rstrip(";"), fmt=form)).decode("utf-8", "replace")
     except ClickHouseError as error:
         # Its own words, for once: they are about the SQL that was just typed.
-        raise UserError(f"ClickHouse refuses: {str(error).strip().splitlines()[0]}") from error
+        said = _REASON.search(str(error))
+        raise UserError(f"ClickHouse refuses: {said[1] if said else explain(error)}.") from error
     finally:
         client.close()
