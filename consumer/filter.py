@@ -387,6 +387,7 @@ def run(settings: Settings, load_classifier: Callable[[], Classifier]) -> int:
     classifier = load_classifier()
     classifier.warm_up()
     calm_garbage_collector()
+    metrics.watch_gpu()
     log.info("model loaded", extra={"model": classifier.identity.name, "version": classifier.identity.version})
     try:
         assemble(settings, classifier, metrics=metrics, health=health).run(stop)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -211,9 +211,16 @@ class Metrics:
         if tuple(labels.values()) in metric._metrics:  # noqa: SLF001 - the library has no public way to ask
             metric.remove(*labels.values())
 
-    def watch_gpu(self) -> None:
-        """Add memory and utilisation of every CUDA device. Raises what NVML raises where there is none."""
-        self.registry.register(_GpuCollector())
+    def watch_gpu(self) -> bool:
+        """Add memory and utilisation of every CUDA device; False, and nothing added, where there is no driver."""
+        import pynvml
+
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError:
+            return False
+        self.registry.register(_GpuCollector(pynvml))
+        return True
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
@@ -232,11 +239,8 @@ def _make(definition: MetricDef, registry: CollectorRegistry) -> Counter | Gauge
 class _GpuCollector:
     """Asks NVML at each scrape."""
 
-    def __init__(self) -> None:
-        import pynvml
-
-        pynvml.nvmlInit()
-        self._nvml = pynvml
+    def __init__(self, nvml: Any) -> None:
+        self._nvml = nvml
 
     def collect(self) -> Iterator[Family]:
         memory = GaugeMetricFamily("smsift_gpu_memory_bytes", "GPU memory in use", labels=["device"])

@@ -1,4 +1,7 @@
 import re
+import sys
+
+import pytest
 
 from consumer.health import Health
 from consumer.metrics import CATALOGUE, Metrics, markdown_table
@@ -40,3 +43,47 @@ def test_a_loop_that_does_not_turn_is_not_live_and_obstacles_make_it_unready() -
     assert not health.live
     health.turned()
     assert health.live
+
+
+class FakeNvml:
+    """Two devices, as NVML reports them."""
+
+    class NVMLError(Exception):
+        pass
+
+    class Memory:
+        used = 3_000_000_000
+
+    class Utilisation:
+        gpu = 75
+
+    def __init__(self, *, driver: bool) -> None:
+        self._driver = driver
+
+    def nvmlInit(self) -> None:
+        if not self._driver:
+            raise self.NVMLError
+
+    def nvmlDeviceGetCount(self) -> int:
+        return 2
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
+        return index
+
+    def nvmlDeviceGetMemoryInfo(self, device: int) -> Memory:
+        return self.Memory()
+
+    def nvmlDeviceGetUtilizationRates(self, device: int) -> Utilisation:
+        return self.Utilisation()
+
+
+def test_a_gpu_is_reported_where_there_is_one_and_nothing_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = Metrics("filter")
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(driver=False))
+    assert not metrics.watch_gpu()
+    assert "smsift_gpu" not in metrics.exposition().decode()
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(driver=True))
+    assert metrics.watch_gpu()
+    text = metrics.exposition().decode()
+    assert 'smsift_gpu_memory_bytes{device="1"} 3e+09' in text
+    assert 'smsift_gpu_utilisation_ratio{device="0"} 0.75' in text
