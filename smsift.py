@@ -262,15 +262,16 @@ def tail(
 @app.command(rich_help_panel="Messages and verdicts")
 def query(
     sql: Annotated[str, typer.Argument(help="SQL, or the name of a query of the cookbook; - reads stdin")],
+    param: Annotated[list[str] | None, typer.Option(help="name=value for {name:Type} in the SQL; repeat")] = None,
     form: Annotated[
         str, typer.Option("--format", help="PrettyCompact, JSONEachRow, CSVWithNames, …")
     ] = "PrettyCompact",
 ) -> None:
     """Ask ClickHouse."""
-    from consumer.query import answer
+    from consumer.query import answer, given
     from consumer.settings import load_settings
 
-    print(answer(load_settings(), sys.stdin.read() if sql == "-" else sql, form), end="")
+    print(answer(load_settings(), sys.stdin.read() if sql == "-" else sql, form, given(param or [])), end="")
 
 
 # --- models and checks
@@ -287,14 +288,14 @@ def train(
     """Train a model and save it as a folder with a manifest."""
     settings = settings_with_logs()
     from training.recipe import load_recipe
-    from training.train import CorpusPath
+    from training.train import CorpusSpec
     from training.train import train as make
 
     made = make(
         load_recipe(recipe),
-        [CorpusPath(Path(path)) for path in data],
+        [CorpusSpec(path) for path in data],
         out,
-        held_out=[CorpusPath(Path(path)) for path in held_out or []],
+        held_out=[CorpusSpec(path) for path in held_out or []],
         seed=seed,
         base=settings.base,
     )

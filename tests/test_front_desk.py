@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from consumer.classifier.model import DEFAULT_MODEL
+from consumer.clickhouse import connect
+from consumer.query import COOKBOOK, answer
+from consumer.settings import load_settings
 from deploy.local.leash import ROOT
+from schemas.clickhouse.migrate import migrate
 from tests.broker.support import event, publish, running, until
 from tests.broker.support import settings_for as filter_settings
 from tests.stack import TestClickHouse, TestKafka
@@ -106,6 +110,19 @@ def test_a_corpus_without_the_named_column_names_the_columns_there_are(tmp_path:
     assert_refused(answer, "body", "kind")
 
 
+def test_every_query_of_the_cookbook_runs_by_name_with_its_defaults(
+    clickhouse: TestClickHouse, database: str, tmp_path: Path
+) -> None:
+    there = {"clickhouse_url": clickhouse.url, "clickhouse_database": database}
+    settings = load_settings(**there)
+    migrate(connect(settings), database)
+    needed = {"sender": "x", "event_id": "x", "model_version": "x"}
+    names = sorted(path.stem for path in COOKBOOK.glob("*.sql"))
+    assert len(names) > 10
+    for name in names:
+        answer(settings, name, "TSV", needed)
+
+
 def test_doctor_finds_what_is_missing_and_is_content_when_it_is_there(
     kafka: TestKafka, topic_prefix: str, clickhouse: TestClickHouse, database: str, tmp_path: Path
 ) -> None:
@@ -141,3 +158,6 @@ def test_tail_shows_committed_records_and_query_answers(
     there = {"SMSIFT_CLICKHOUSE_URL": clickhouse.url, "SMSIFT_CLICKHOUSE_DATABASE": database}
     assert smsift("query", "SELECT 6 * 7", "--format", "TSV", cwd=tmp_path, **there).stdout == "42\n"
     assert_refused(smsift("query", "SELECT nonsense", cwd=tmp_path, **there), "nonsense")
+    assert smsift("migrate", cwd=tmp_path, **there).returncode == 0
+    assert smsift("query", "top_spam_senders", "--param", "most=5", cwd=tmp_path, **there).returncode == 0
+    assert_refused(smsift("query", "sender_history", cwd=tmp_path, **there), "sender")

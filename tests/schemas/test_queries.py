@@ -40,7 +40,7 @@ def test_each_query_says_what_it_answers_and_names_the_parameters_it_takes(name:
     question, parameters = text.splitlines()[:2]
     assert question.startswith("-- ")
     assert "?" in question
-    told = set(re.findall(r"(\w+)(?: \(|,|$)", parameters.removeprefix("-- Parameters: ")))
+    told = set(re.findall(r"(\w+)(?:=[^(]+)?(?: \(|,|$)", parameters.removeprefix("-- Parameters: ")))
     taken = set(re.findall(r"\{(\w+):", text))
     assert taken <= told
     assert taken or "none" in parameters

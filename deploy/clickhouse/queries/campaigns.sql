@@ -1,5 +1,5 @@
 -- Which texts go to many people? Digits and links do not count, as campaigns vary them.
--- Parameters: since (DateTime, UTC), least (recipients from which it is a campaign), most (how many)
+-- Parameters: since=1970-01-01 00:00:00 (DateTime, UTC), least=5 (recipients from which it is a campaign), most=20 (how many)
 SELECT
     replaceRegexpAll(lower(replaceRegexpAll(text, 'https?://[^ ]+', '<link>')), '[0-9]+', '0') AS form,
     count() AS messages,

@@ -1,5 +1,5 @@
 -- What could not be processed, and why? An example's coordinates say where its bytes can be read.
--- Parameters: since (DateTime, UTC)
+-- Parameters: since=1970-01-01 00:00:00 (DateTime, UTC)
 SELECT
     reason,
     count() AS records,

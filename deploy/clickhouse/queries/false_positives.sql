@@ -1,5 +1,5 @@
 -- Which messages were called spam and are ham, as people say? The surest mistakes first.
--- Parameters: since (DateTime, UTC), most (how many)
+-- Parameters: since=1970-01-01 00:00:00 (DateTime, UTC), most=20 (how many)
 SELECT verdict.event_id AS event_id, verdict.text AS text, round(verdict.score, 4) AS score, verdict.action AS action,
     verdict.signals AS signals, verdict.model_version AS model_version, said.labeller AS labeller
 FROM live_verdicts AS verdict

@@ -1,5 +1,5 @@
 -- How long from the platform's receipt to the verdict? Seconds, minute by minute. Clocks of producers may be off.
--- Parameters: since (DateTime, UTC)
+-- Parameters: since=1970-01-01 00:00:00 (DateTime, UTC)
 SELECT
     toStartOfMinute(toDateTime(scored_at, 'UTC')) AS minute,
     count() AS verdicts,

@@ -1,5 +1,5 @@
 -- Does the traffic drift? Spam share and quantiles of the score, day by day.
--- Parameters: since (DateTime, UTC)
+-- Parameters: since=1970-01-01 00:00:00 (DateTime, UTC)
 SELECT
     toDate(scored_at, 'UTC') AS day,
     model_version,

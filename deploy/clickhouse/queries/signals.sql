@@ -1,5 +1,5 @@
 -- Which signals go with spam? Share of spam among the messages with the signal, against all messages.
--- Parameters: since (DateTime, UTC)
+-- Parameters: since=1970-01-01 00:00:00 (DateTime, UTC)
 WITH (SELECT avg(label = 'spam') FROM live_verdicts WHERE scored_at >= {since:DateTime('UTC')}) AS everywhere
 SELECT
     signal,

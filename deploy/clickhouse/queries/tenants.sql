@@ -1,5 +1,5 @@
 -- Whose traffic carries the spam, and from where?
--- Parameters: since (DateTime, UTC)
+-- Parameters: since=1970-01-01 00:00:00 (DateTime, UTC)
 SELECT tenant, country, count() AS verdicts, countIf(label = 'spam') AS spam, round(spam / verdicts, 4) AS spam_share
 FROM live_verdicts
 WHERE scored_at >= {since:DateTime('UTC')}

@@ -1,5 +1,5 @@
 -- How much traffic is there, and how much of it is spam?
--- Parameters: since (DateTime, UTC)
+-- Parameters: since=1970-01-01 00:00:00 (DateTime, UTC)
 SELECT
     toStartOfHour(toDateTime(scored_at, 'UTC')) AS hour,
     count() AS verdicts,
