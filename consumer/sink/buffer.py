@@ -1,12 +1,11 @@
 """Rows between being read and being cut into batches: a buffer per partition, and all of them together."""
 
-from collections import deque
 from collections.abc import Iterable
 from typing import Final, Literal
 
 from consumer.assignment import Partition
 from consumer.sink.intent import Span
-from consumer.sink.rows import Row, Table
+from consumer.sink.rows import Place, Row, Table
 from consumer.sink.writer import Batch
 
 # Long texts reach this before the rows reach theirs: 32 MiB a flush, twice that in memory, far below one block.
@@ -22,15 +21,15 @@ class PartitionBuffer:
     before this assignment: it is cut first and exactly as announced, and nothing else until then.
     """
 
-    def __init__(self, partition: Partition, topic_id: str, start: int | None = None, owed: Span | None = None) -> None:
-        self.partition = partition
-        self.topic_id = topic_id
+    def __init__(self, place: Place, start: int | None = None, owed: Span | None = None) -> None:
+        self.place = place
+        self.partition = Partition(place.topic, place.partition)
         self.start = start
         self.owed = owed
         self.bytes = 0
         self.since = 0.0
         self._epoch = 0
-        self._rows: deque[tuple[int, int, Table, Row]] = deque()
+        self._rows: list[tuple[int, int, Table, Row]] = []  # offset, size, table, row
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -65,19 +64,19 @@ class PartitionBuffer:
             return None
         rows: dict[Table, list[Row]] = {}
         first = last = self._rows[0][0]
-        for number, (offset, _, table, row) in enumerate(self._rows):
-            if offset > self.owed.last if self.owed else number >= most_rows:
+        for offset, _, table, row in self._rows if self.owed else self._rows[:most_rows]:
+            if self.owed and offset > self.owed.last:
                 break
             rows.setdefault(table, []).append(row)
             last = offset
         return Batch(
-            self.partition, self._epoch, self.topic_id, Span(first, last), rows, announced=self.owed is not None
+            self.partition, self._epoch, self.place.topic_id, Span(first, last), rows, announced=self.owed is not None
         )
 
     def take_out(self, batch: Batch, now: float) -> None:
         """The batch is announced: its rows are the batch's from now on."""
-        while self._rows and self._rows[0][0] <= batch.span.last:
-            self.bytes -= self._rows.popleft()[1]
+        self.bytes -= sum(size for _, size, _, _ in self._rows[: len(batch)])
+        del self._rows[: len(batch)]
         self.owed = None
         self.since = now
 

@@ -5,45 +5,46 @@ in a replay. A row is a tuple in the order of its table's columns; times are mil
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, get_type_hints
 
-from pydantic import ValidationError
+from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
 
-from schemas.events import EARLIEST, LATEST, DeadLetter, Label, Verdict
+from schemas.events import EARLIEST, LATEST, DeadLetter, Label, Timestamp, Verdict
 from schemas.topics import Topics
 
 Row = tuple[Any, ...]
 Headers = Sequence[tuple[str, bytes | None]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """A table with the columns that the sink fills and the types it sends; ClickHouse makes LowCardinality of them."""
+    """A table with the columns that the sink fills and the types it sends; ClickHouse makes LowCardinality of them.
+
+    Equal only to itself: rows are sorted by table a hundred thousand times a second.
+    """
 
     name: str
     columns: tuple[str, ...]
     types: tuple[str, ...]
 
 
-class Coordinates(NamedTuple):
-    """Where a record lies."""
+class Place(NamedTuple):
+    """A partition of a topic, with Kafka's id of the topic."""
 
     topic: str
     topic_id: str
     partition: int
+
+
+class Coordinates(NamedTuple):
+    """Where a record lies."""
+
+    place: Place
     offset: int
-
-
-class ReadRow(NamedTuple):
-    """A record's row; `size` is about what it holds in memory, in bytes."""
-
-    table: Table
-    row: Row
-    size: int
-    unreadable: bool = False
 
 
 class UnreadableError(Exception):
@@ -104,6 +105,7 @@ LABELS: Final = _table(
 TABLES: Final = (VERDICTS, DEAD_LETTERS, LABELS)
 
 UNREADABLE: Final = "unparsable"
+REASON: Final = DEAD_LETTERS.columns.index("reason")
 ROW_BYTES: Final = 1_500  # of Python objects around the text of a row; measured, about
 MAX_PARTITION: Final = 2**31 - 1  # Kafka's own bounds: larger numbers are no coordinates, and would not fit the columns
 MAX_OFFSET: Final = 2**63 - 1
@@ -121,16 +123,26 @@ class RowReader:
         self._dead = topics.dead
         self.topics = (topics.spam, topics.ham, topics.dead, topics.labels)
 
-    def read(self, value: bytes | None, headers: Headers | None, at: Coordinates, timestamp_ms: int) -> ReadRow:
-        """The row of any record on these topics: one that is not what it should be becomes a dead letter's row."""
+    def read(
+        self,
+        value: bytes | None,
+        place: Place,
+        offset: int,
+        headers: Callable[[], Headers | None],
+        timestamp: Callable[[], tuple[int, int]],
+    ) -> tuple[Table, Row]:
+        """The row of any record on these topics: one that is not what it should be becomes a dead letter's row.
+
+        `headers` and `timestamp` (its kind, and milliseconds) are asked for only where the row needs them.
+        """
         try:
-            if at.topic in self._verdicts:
-                return ReadRow(VERDICTS, verdict_row(value), ROW_BYTES + len(value or b""))
-            if at.topic == self._dead:
-                return ReadRow(DEAD_LETTERS, dead_row(value, headers, at), ROW_BYTES)
-            return ReadRow(LABELS, label_row(value, at.offset), ROW_BYTES)
+            if place.topic in self._verdicts:
+                return VERDICTS, verdict_row(value)
+            if place.topic == self._dead:
+                return DEAD_LETTERS, dead_row(value, headers(), Coordinates(place, offset))
+            return LABELS, label_row(value, offset)
         except UnreadableError as why:
-            return ReadRow(DEAD_LETTERS, unreadable_row(value, str(why), at, timestamp_ms), ROW_BYTES, unreadable=True)
+            return DEAD_LETTERS, unreadable_row(value, str(why), Coordinates(place, offset), timestamp()[1])
 
 
 def verdict_row(value: bytes | None) -> Row:
@@ -138,37 +150,38 @@ def verdict_row(value: bytes | None) -> Row:
     if value is None:
         raise UnreadableError("a verdict must not be null")
     try:
-        verdict = Verdict.model_validate_json(value)
-    except ValidationError as error:
-        raise UnreadableError(_why(error)) from None
-    if verdict.source_partition > MAX_PARTITION or verdict.source_offset > MAX_OFFSET:
+        verdict = _quickly(value)
+    except (ValidationError, KeyError):
+        verdict = _as_the_contract_says(value)
+    partition, offset = verdict["source_partition"], verdict["source_offset"]
+    if partition > MAX_PARTITION or offset > MAX_OFFSET:
         raise UnreadableError("source_partition or source_offset is larger than Kafka's can be")
     return (
-        verdict.source_topic,
-        verdict.source_partition,
-        verdict.source_offset,
-        verdict.source_topic_id,
-        verdict.run,
-        verdict.event_id,
-        verdict.sender,
-        verdict.recipient,
-        verdict.text or "",
-        verdict.text_mode,
-        _milliseconds(verdict.received_at),
-        verdict.tenant or "",
-        verdict.country or "",
-        verdict.label,
-        verdict.category or "",
-        verdict.score,
-        verdict.margin,
-        verdict.threshold,
-        verdict.action,
-        verdict.signals,
-        verdict.model_name,
-        verdict.model_version,
-        verdict.model_digest,
-        verdict.normaliser_version,
-        _milliseconds(verdict.scored_at),
+        verdict["source_topic"],
+        partition,
+        offset,
+        verdict["source_topic_id"],
+        verdict["run"],
+        verdict["event_id"],
+        verdict["sender"],
+        verdict["recipient"],
+        verdict["text"] or "",
+        verdict["text_mode"],
+        _milliseconds(verdict["received_at"]),
+        verdict["tenant"] or "",
+        verdict["country"] or "",
+        verdict["label"],
+        verdict["category"] or "",
+        verdict["score"],
+        verdict["margin"],
+        verdict["threshold"],
+        verdict["action"],
+        verdict["signals"],
+        verdict["model_name"],
+        verdict["model_version"],
+        verdict["model_digest"],
+        verdict["normaliser_version"],
+        _milliseconds(verdict["scored_at"]),
     )
 
 
@@ -191,7 +204,7 @@ def dead_row(value: bytes | None, headers: Headers | None, at: Coordinates) -> R
         raise UnreadableError(_why(error)) from None
     if dead.source_partition > MAX_PARTITION or dead.source_offset > MAX_OFFSET:
         raise UnreadableError("source_partition or source_offset is larger than Kafka's can be")
-    source = Coordinates(dead.source_topic, dead.source_topic_id, dead.source_partition, dead.source_offset)
+    source = Coordinates(Place(dead.source_topic, dead.source_topic_id, dead.source_partition), dead.source_offset)
     return _dead(source, dead.reason, dead.detail, value, at, _milliseconds(dead.failed_at))
 
 
@@ -201,24 +214,47 @@ def unreadable_row(value: bytes | None, why: str, at: Coordinates, timestamp_ms:
     `timestamp_ms` is the record's Kafka timestamp; one outside 1970 to 2261 becomes 1970, which the table keeps.
     """
     failed_ms = timestamp_ms if _FIRST_MS <= timestamp_ms < _LAST_MS else _FIRST_MS
-    return _dead(at, UNREADABLE, f"The sink cannot read this record of {at.topic}: {why}.", value, at, failed_ms)
+    return _dead(at, UNREADABLE, f"The sink cannot read this record of {at.place.topic}: {why}.", value, at, failed_ms)
 
 
 def _dead(source: Coordinates, reason: str, detail: str, value: bytes | None, at: Coordinates, failed_ms: int) -> Row:
     return (
-        source.topic,
-        source.partition,
+        source.place.topic,
+        source.place.partition,
         source.offset,
-        source.topic_id,
+        source.place.topic_id,
         reason,
         detail,
         len(value or b""),
         "" if value is None else hashlib.sha256(value).hexdigest(),
-        at.topic,
-        at.partition,
+        at.place.topic,
+        at.place.partition,
         at.offset,
         failed_ms,
     )
+
+
+def _as_the_contract_says(value: bytes) -> dict[str, Any]:
+    try:
+        return Verdict.model_validate_json(value).__dict__
+    except ValidationError as error:
+        raise UnreadableError(_why(error)) from None
+
+
+def _quick_verdict() -> Any:
+    """Verdict with every check in compiled code and a dictionary instead of a model: 4 µs instead of 7 (measured).
+
+    It takes less than the contract does: times must name their zone and optional fields must be there, as the filter
+    writes them. What it refuses is judged by the contract.
+    """
+    hints = get_type_hints(Verdict, include_extras=True)
+    moment = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
+    fields = {name: moment if hints[name] == Timestamp else hints[name] for name in Verdict.model_fields}
+    quick: Any = TypedDict("quick", fields)  # type: ignore[misc]  # made at run time
+    return TypeAdapter(with_config(Verdict.model_config)(quick)).validator.validate_json
+
+
+_quickly: Final = _quick_verdict()
 
 
 def _milliseconds(moment: datetime) -> int:

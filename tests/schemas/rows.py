@@ -7,7 +7,7 @@ from typing import Any
 from consumer.assignment import Partition
 from consumer.settings import load_settings
 from consumer.sink.intent import Span
-from consumer.sink.rows import Coordinates, RowReader
+from consumer.sink.rows import Place, RowReader
 from consumer.sink.writer import Batch, Writer
 from schemas.topics import Topics
 from tests.sink.support import YESTERDAY, dead_headers, label, verdict
@@ -75,6 +75,8 @@ def write(writer: Writer, topic: str, records: Sequence[tuple[bytes | None, Any]
     reader = RowReader(TOPICS)
     rows: dict[Any, list[Any]] = {}
     for offset, (value, headers) in enumerate(records):
-        read = reader.read(value, headers, Coordinates(topic, "topic-id", partition, offset), 1_767_322_800_000)
-        rows.setdefault(read.table, []).append(read.row)
+        table, row = reader.read(
+            value, Place(topic, "topic-id", partition), offset, lambda h=headers: h, lambda: (1, 0)
+        )
+        rows.setdefault(table, []).append(row)
     writer.write(Batch(Partition(topic, partition), 1, "topic-id", Span(0, len(records) - 1), rows))

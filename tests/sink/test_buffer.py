@@ -5,14 +5,14 @@ import pytest
 from consumer.assignment import Partition
 from consumer.sink.buffer import FLUSH_BYTES, Buffers, PartitionBuffer
 from consumer.sink.intent import Span
-from consumer.sink.rows import DEAD_LETTERS, VERDICTS
+from consumer.sink.rows import DEAD_LETTERS, VERDICTS, Place
 
 SPAM = Partition("sms.spam", 0)
 HAM = Partition("sms.ham", 0)
 
 
 def buffer(*offsets: int, owed: Span | None = None, partition: Partition = SPAM, size: int = 1) -> PartitionBuffer:
-    made = PartitionBuffer(partition, "id", offsets[0] if offsets else None, owed)
+    made = PartitionBuffer(Place(partition.topic, "id", partition.number), offsets[0] if offsets else None, owed)
     for offset in offsets:
         made.add(offset, 7, size, VERDICTS if offset % 2 else DEAD_LETTERS, (offset,), now=float(offset))
     return made
