@@ -64,9 +64,9 @@ def recipe_for(base: Path, **changes: object) -> Recipe:
     return Recipe(**(fields | changes))  # type: ignore[arg-type] # the tests' own keyword arguments
 
 
-def corpus(rows: int = 120) -> list[tuple[str, str]]:
+def corpus(rows: int = 120, seed: int = 1) -> list[tuple[str, str]]:
     """Texts of six random words each: every third is spam."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
 
     def pick(words: list[str]) -> str:
         return words[int(torch.randint(len(words), (1,), generator=generator))]
