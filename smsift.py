@@ -1,5 +1,6 @@
 """smsift's front desk: one command, whose sub-commands import what they need when they are called."""
 
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -22,6 +23,7 @@ app = typer.Typer(
 
 def main() -> NoReturn:
     """Run a command. A UserError is one sentence on stderr and exit code 2; only a defect shows a traceback."""
+    logging.getLogger("smsift").addHandler(logging.NullHandler())  # heard where a command configures logs
     try:
         app()
     except UserError as error:

@@ -11,6 +11,7 @@ dropped, and its new owner does it again.
 import gc
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from threading import Event as StopEvent
@@ -209,7 +210,7 @@ class Filter:
 
     def _publish(self, batch: ScoredBatch) -> None:
         """Nothing here polls the consumer: what is owned at the first line is what the commit vouches for."""
-        records = [scored for scored in batch.records if self._still_owned(scored)]
+        records = self._still_owned(batch.records)
         self._metrics.count("smsift_dropped_records", len(batch.records) - len(records))
         if not records:
             return
@@ -234,18 +235,19 @@ class Filter:
             self._metrics.count("smsift_transaction_aborts")
             self._rewind()
 
-    def _still_owned(self, scored: Scored) -> bool:
-        return self._ownership.holds(scored.source.partition, scored.source.epoch)
+    def _still_owned(self, records: list[Scored]) -> list[Scored]:
+        tenures = {(scored.source.partition, scored.source.epoch) for scored in records}
+        held = {tenure for tenure in tenures if self._ownership.holds(*tenure)}
+        if held == tenures:
+            return records
+        return [scored for scored in records if (scored.source.partition, scored.source.epoch) in held]
 
     def _count(self, records: list[Scored]) -> None:
         now = time.time()
-        outcomes: dict[str, int] = {}
-        for scored in records:
-            outcomes[scored.outcome] = outcomes.get(scored.outcome, 0) + 1
-            if scored.rejection is not None:
-                self._metrics.count("smsift_dead_letters", reason=scored.rejection.reason)
-        for outcome, number in outcomes.items():
+        for outcome, number in Counter(scored.outcome for scored in records).items():
             self._metrics.count("smsift_records", number, outcome=outcome)
+        for reason, number in Counter(scored.rejection.reason for scored in records if scored.rejection).items():
+            self._metrics.count("smsift_dead_letters", number, reason=reason)
         # The oldest record stands for its batch: one observation a transaction keeps this off the hot path.
         self._metrics.observe("smsift_verdict_latency_seconds", max(0.0, now - records[0].source.timestamp_s))
 

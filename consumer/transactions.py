@@ -11,6 +11,7 @@ with the same arguments; one that demands an abort is aborted; anything else end
 with the same transactional.id settles what it left open.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -79,8 +80,7 @@ class Transactions:
         """
         try:
             self._retry("begin", BUDGET_S, self._producer.begin_transaction)
-            for record in records:
-                self._produce(record)
+            self._produce(records)
             self._retry(
                 "send offsets",
                 BUDGET_S,
@@ -93,20 +93,25 @@ class Transactions:
             return False
         return True
 
-    def _produce(self, record: Outgoing) -> None:
-        deadline = self._clock() + BUDGET_S
-        while True:
+    def _produce(self, records: Sequence[Outgoing]) -> None:
+        produce = self._producer.produce
+        for topic, key, value, headers in records:
             try:
-                self._producer.produce(record.topic, record.value, record.key, headers=cast("Any", record.headers))
+                produce(topic, value, key, headers=cast("Any", headers))
             except BufferError:
-                if self._clock() > deadline:
-                    raise _MustAbortError("the local queue stayed full") from None
-                self._producer.poll(QUEUE_FULL_POLL_S)
+                self._produce_when_there_is_room(topic, key, value, headers)
             except KafkaException as error:
                 # A record that cannot even be queued (too large, unknown topic) would abort for ever: say so and stop.
                 raise self._judge("produce", error.args[0]) from error
-            else:
+
+    def _produce_when_there_is_room(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
+        deadline = self._clock() + BUDGET_S
+        while self._clock() < deadline:
+            self._producer.poll(QUEUE_FULL_POLL_S)
+            with contextlib.suppress(BufferError):
+                self._producer.produce(topic, value, key, headers=cast("Any", headers))
                 return
+        raise _MustAbortError("the local queue stayed full")
 
     def _retry(self, step: str, budget_s: float, call: Callable[[], Any]) -> None:
         deadline = self._clock() + budget_s

@@ -148,7 +148,7 @@ def _bare(settings: Settings, messages: int) -> Run:
         offsets: dict[tuple[str, int], int] = {}
         for message in batch:
             producer.produce(topics.ham, message.value(), message.key())
-            offsets[message.topic(), message.partition()] = message.offset() + 1
+            offsets[message.topic(), message.partition()] = message.offset() + 1  # type: ignore[index,operator]
         positions = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
         producer.send_offsets_to_transaction(positions, consumer.consumer_group_metadata(), 30)
         producer.commit_transaction(30)
