@@ -30,12 +30,13 @@ def tables(clickhouse: TestClickHouse, database: str) -> Tables:
 def test_sigkill_at_each_point_leaves_one_stored_row_per_verdict(
     kafka: TestKafka, topic_prefix: str, clickhouse: TestClickHouse, database: str, tables: Tables, point: str
 ) -> None:
-    settings = settings_for(kafka.bootstrap_servers, topic_prefix, clickhouse.url, database, sink_batch_rows=20)
+    settings = settings_for(kafka.bootstrap_servers, topic_prefix, clickhouse.url, database)
     publish_verdicts(kafka.bootstrap_servers, settings.topics, range(RECORDS))
-    for repetition in (1, 2):
-        with process([CRASHER, point, str(repetition)], settings) as crashing:
+    for repetition, rows in ((1, 20), (2, 33)):  # each start would cut differently by itself
+        resized = settings.model_copy(update={"sink_batch_rows": rows})
+        with process([CRASHER, point, str(repetition)], resized) as crashing:
             assert crashing.wait(60) == -9
-    with running(settings):
+    with running(settings.model_copy(update={"sink_batch_rows": 50})):
         until(lambda: tables.count("verdicts FINAL") == RECORDS, "every verdict has a row")
     assert tables.count("verdicts") == RECORDS
 
@@ -81,7 +82,7 @@ def test_a_batch_in_flight_whose_partition_left_is_stored_once_by_both_owners(
     slow.gate.clear()
     with running(settings, writer=slow) as first:
         until(slow.entered.is_set, "the first member has announced and begins to insert")
-        with running(settings) as second:
+        with running(settings.model_copy(update={"sink_batch_rows": 7})) as second:
             until(lambda: tables.count("verdicts") > 0, "the second has inserted what the first announced")
             slow.gate.set()
             until(lambda: tables.count("verdicts FINAL") == RECORDS, "every verdict has a row")
@@ -113,6 +114,7 @@ def test_an_outage_of_clickhouse_delays_rows_and_is_said_in_readiness(
             assert state.health.live
             assert state.metric("smsift_buffered_messages") < RECORDS - 300
             server = start_chdb(tmp_path, port)
+            tables.stop_merges()
             until(lambda: tables.count("verdicts FINAL") == RECORDS, "every verdict has a row")
             until(lambda: not state.health.obstacles, "ready again")
         assert tables.count("verdicts") == RECORDS

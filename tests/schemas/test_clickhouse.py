@@ -139,6 +139,7 @@ def test_a_row_of_any_century_is_kept_and_a_batch_over_hundreds_of_months_is_tak
     years = [1970, 1999, *range(2100, 2260), 2261]
     records = [verdict(n, scored_at=f"{year}-0{1 + n % 9}-01T00:00:00Z") for n, year in enumerate(years)]
     write(writer, TOPICS.spam, [(json.dumps(each).encode(), None) for each in records])
+    tables.client.command("SYSTEM START MERGES verdicts")
     tables.client.command("OPTIMIZE TABLE verdicts FINAL")
     assert tables.count("verdicts") == len(years)
 
@@ -147,5 +148,6 @@ def test_a_row_past_its_time_to_live_goes(tables: Tables, clickhouse: TestClickH
     tables.migrate()
     writer = Writer(load_settings(clickhouse_url=clickhouse.url, clickhouse_database=tables.database))
     write(writer, TOPICS.spam, [(json.dumps(verdict(1, scored_at="2021-01-01T00:00:00Z")).encode(), None)])
+    tables.client.command("SYSTEM START MERGES verdicts")
     tables.client.command("OPTIMIZE TABLE verdicts FINAL")
     assert tables.count("verdicts") == 0

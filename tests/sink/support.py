@@ -126,9 +126,15 @@ class Tables:
         self.database = database
 
     def migrate(self) -> "Tables":
+        """Make the tables, and keep ClickHouse from merging rows of the same key away: repeated rows must show."""
         migrate(self.client, self.database)
         self.client.database = self.database
+        self.stop_merges()
         return self
+
+    def stop_merges(self) -> None:
+        """Until the server ends."""
+        self.client.command(f"SYSTEM STOP MERGES {self.database}.verdicts")
 
     def count(self, table: str) -> int:
         """Rows as they are stored, without FINAL: a row that was inserted twice counts twice."""
