@@ -9,8 +9,9 @@ from tokenizers import Tokenizer
 
 from consumer.classifier.bert import Bert
 
-TOKENS_PER_BATCH: Final = 2048
-"""Padded tokens of one forward pass. On a CPU its activations (2,048 x 1,536 fp32 = 12 MB) still fit the last cache."""
+_TOKENS_PER_BATCH: Final = {"cpu": 512, "cuda": 16_384}
+"""Padded tokens of one forward pass. A CPU's products are at full speed from a few hundred rows on, and small batches
+pad less: with calls of 64 to 200 texts, 512 answered 15 to 40 % more a second of processor time than 2,048."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Engine:
         self._tokenizer = tokenizer
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(min(max_length, network.max_positions))
+        self._budget = _TOKENS_PER_BATCH[network.device.type]
         self._spam, self._ham = labels.index("spam"), labels.index("ham")
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
@@ -45,7 +47,7 @@ class Engine:
         ids = [encoding.ids for encoding in encodings]
         margins = torch.empty(len(ids), dtype=torch.float32)
         with torch.inference_mode():
-            for batch in _batches([len(row) for row in ids]):
+            for batch in _batches([len(row) for row in ids], self._budget):
                 margins[batch] = self._margins([ids[i] for i in batch])
         if not bool(margins.isfinite().all()):
             raise FloatingPointError("the model answered with no number: its weights or its device are damaged")
@@ -62,11 +64,11 @@ class Engine:
         return (logits[:, self._spam] - logits[:, self._ham]).float().cpu()
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Yield indices in order of length, so that little is padded, cut where a batch's padded size meets the budget."""
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and lengths[index] * (len(batch) + 1) > TOKENS_PER_BATCH:
+        if batch and lengths[index] * (len(batch) + 1) > budget:
             yield batch
             batch = []
         batch.append(index)
