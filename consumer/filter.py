@@ -15,24 +15,24 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from threading import Event as StopEvent
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
-from consumer.assignment import OffsetWentBackError, Ownership, Partition
+from consumer.assignment import OffsetWentBackError, Partition
 from consumer.batching import Batcher, Budget
 from consumer.classifier.contract import Classifier
 from consumer.dead_letters import FaultLimit, FaultWatch
 from consumer.health import Health, serve_health
 from consumer.kafka_clients import consumer_config, librdkafka_log, topic_ids, transactional_config
 from consumer.metrics import Metrics
-from consumer.scoring import Inbound, Scored, ScoredBatch, Scorer
+from consumer.reader import GroupReader, Record
+from consumer.scoring import Scored, ScoredBatch, Scorer
 from consumer.settings import Settings
 from consumer.signals import stop_on_signals
-from consumer.starting import committed_offsets, first_offsets
+from consumer.starting import first_offsets
 from consumer.transactions import FencedError, Transactions
 from consumer.verdicts import Privacy, VerdictEncoder
-from schemas.errors import UserError
 
 log = logging.getLogger("smsift.filter")
 
@@ -42,14 +42,12 @@ POLL_S: Final = 0.01
 # Not polling is enough to hold records back. Only when the model keeps the loop waiting longer than this are the
 # partitions paused and polls resumed: a pause throws away what librdkafka has fetched ahead.
 PAUSE_AFTER_S: Final = 5.0
-READ_AT_ONCE: Final = 2_000
 RPC_S: Final = 15.0
-LAG_EVERY_S: Final = 1.0
 ENVELOPE_BYTES: Final = 150
 
 
 class Filter:
-    """The loop. Build it with `run`, or with parts of your own in a test."""
+    """The loop. Build it with `assemble`."""
 
     def __init__(
         self,
@@ -63,23 +61,27 @@ class Filter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._topic = settings.topics.inbound
         self._consumer = consumer
         self._transactions = transactions
         self._scorer = scorer
         self._metrics = metrics
         self._health = health
         self._clock = clock
-        self._ownership = Ownership()
+        self.reader = GroupReader(
+            consumer,
+            [settings.topics.inbound],
+            take_up=self._take_up,
+            let_go=lambda _: None,  # what was read of them is dropped by its epoch
+            metrics=metrics,
+            health=health,
+            clock=clock,
+        )
         budget = Budget(settings.batch_tokens, settings.batch_messages, settings.linger_ms / 1000)
-        self._batcher: Batcher[Inbound] = Batcher(budget, clock)
+        self.batcher: Batcher[Record] = Batcher(budget, clock)
         self._running: Future[ScoredBatch] | None = None
         self._running_since = 0.0
         self._faults = FaultWatch(FaultLimit(settings.dead_window, settings.dead_ratio, settings.dead_in_a_row))
-        self._paused = False
         self._halted = False
-        self._committed: dict[Partition, int] = {}
-        self._lag_at = 0.0
 
     def run(self, stop: StopEvent) -> None:
         """Until `stop` is set; then finish the batch in the model, within the drain budget, and leave the group.
@@ -88,17 +90,13 @@ class Filter:
         next start.
         """
         self._transactions.start()
-        self._consumer.subscribe(
-            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
-        )
-        self._health.blocked("group", "waiting for the group's first assignment")
-        self._health.cleared("start")
+        self.reader.join()
         try:
             while not stop.is_set():
                 self.turn()
             self._drain()
         finally:
-            self._consumer.close()
+            self.reader.leave()
 
     def turn(self) -> None:
         """One turn of the loop: read what there is, keep the model busy, publish what it has answered."""
@@ -108,22 +106,20 @@ class Filter:
         self._start_next()  # before publishing: the model works while the broker commits
         if finished is not None:
             self._publish(finished)
-        self._report()
+        self.reader.report(len(self.batcher))
 
-    # --- read
+    # --- read, with bounded memory
 
     def _read(self) -> None:
-        if self._full() and not self._paused:
+        full = self._full()
+        if full and not self.reader.paused:
             self._wait_for_room()
             return
-        self._resume_if_room()
-        message = self._consumer.poll(self._poll_timeout())
-        if message is None:
-            return
-        following = [] if self._paused else self._consumer.consume(READ_AT_ONCE, 0)
+        if self.reader.paused and not self._halted and not full:
+            self.reader.resume()
         try:
-            for each in (message, *following):
-                self._admit(each)
+            for record in self.reader.read(self._poll_timeout()):
+                self.batcher.add(record, estimate_tokens(record.message.value()))
         except OffsetWentBackError:
             log.exception("reading again from the committed offsets")
             self._rewind()
@@ -131,43 +127,14 @@ class Filter:
     def _poll_timeout(self) -> float:
         if self._running is not None:
             return 0.0 if self._running.done() else POLL_S
-        wait_s = self._batcher.wait_s()
+        wait_s = self.batcher.wait_s()
         return POLL_S if wait_s is None else min(wait_s, POLL_S)
-
-    def _admit(self, message: "Message[bytes, bytes]") -> None:
-        error = message.error()
-        if error is not None:
-            self._judge_read_error(error)
-            return
-        partition = Partition(message.topic() or "", message.partition() or 0)
-        offset = message.offset()
-        assert offset is not None
-        epoch = self._ownership.admit(partition, offset)
-        if epoch is None:  # it left while its records were on the way
-            return
-        self._batcher.add(Inbound(partition, offset, epoch, message), estimate_tokens(message.value()))
-
-    def _judge_read_error(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - the name that librdkafka gives it
-            raise UserError(
-                "The group's offset is no longer in the topic: records were deleted before they were judged, or the "
-                "topic was recreated. Choose where to go on with `smsift filter --start earliest` or `--start latest`."
-            )
-        if error.fatal() or error.code() in (
-            KafkaError.TOPIC_AUTHORIZATION_FAILED,
-            KafkaError.GROUP_AUTHORIZATION_FAILED,
-            KafkaError.UNKNOWN_TOPIC_OR_PART,
-        ):
-            raise UserError(f"Cannot read {self._topic}: {error.str()}")
-        log.warning("read error", extra={"reason": error.name()})
-
-    # --- bounded memory
 
     def _full(self) -> bool:
         batches = self._settings.buffer_batches
         return (
-            self._batcher.tokens >= batches * self._settings.batch_tokens
-            or len(self._batcher) >= batches * self._settings.batch_messages
+            self.batcher.tokens >= batches * self._settings.batch_tokens
+            or len(self.batcher) >= batches * self._settings.batch_messages
         )
 
     def _wait_for_room(self) -> None:
@@ -176,18 +143,17 @@ class Filter:
             return
         wait([self._running], timeout=POLL_S * 5)
         if not self._running.done() and self._clock() - self._running_since > PAUSE_AFTER_S:
-            self._pause()
+            self.reader.pause()
 
-    def _pause(self) -> None:
-        self._consumer.pause(self._consumer.assignment())
-        self._paused = True
-        self._metrics.set("smsift_paused", 1)
+    def _take_up(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        starts = first_offsets(self._consumer, partitions, self._settings.start, self.reader.committed, RPC_S)
+        self.reader.committed.update({Partition(each.topic, each.partition): each.offset for each in starts})
+        return starts
 
-    def _resume_if_room(self) -> None:
-        if self._paused and not self._halted and not self._full():
-            self._consumer.resume(self._consumer.assignment())
-            self._paused = False
-            self._metrics.set("smsift_paused", 0)
+    def _rewind(self) -> None:
+        """Forget everything read and not committed, and read it again from the committed offsets."""
+        self.batcher.clear()
+        self.reader.rewind()
 
     # --- classify
 
@@ -200,8 +166,8 @@ class Filter:
         return batch
 
     def _start_next(self) -> None:
-        if self._running is None and not self._halted and self._batcher.wait_s() == 0.0:
-            batch = self._batcher.take()
+        if self._running is None and not self._halted and self.batcher.wait_s() == 0.0:
+            batch = self.batcher.take()
             self._metrics.observe("smsift_batch_messages", len(batch))
             self._running = self._scorer.submit(batch)
             self._running_since = self._clock()
@@ -229,7 +195,7 @@ class Filter:
         )
         if committed:
             self._metrics.observe("smsift_transaction_seconds", self._clock() - started)
-            self._committed.update(next_offsets)
+            self.reader.committed.update(next_offsets)
             self._count(records)
         else:
             self._metrics.count("smsift_transaction_aborts")
@@ -237,7 +203,7 @@ class Filter:
 
     def _still_owned(self, records: list[Scored]) -> list[Scored]:
         tenures = {(scored.source.partition, scored.source.epoch) for scored in records}
-        held = {tenure for tenure in tenures if self._ownership.holds(*tenure)}
+        held = {tenure for tenure in tenures if self.reader.ownership.holds(*tenure)}
         if held == tenures:
             return records
         return [scored for scored in records if (scored.source.partition, scored.source.epoch) in held]
@@ -258,51 +224,13 @@ class Filter:
         self._metrics.set("smsift_halted", 1)
         self._health.blocked("faults", f"paused: {sentence}")
         self._rewind()
-        self._pause()
+        self.reader.pause()
 
-    # --- rebalance and rewind; the callbacks run inside poll() and consume(), on the owner thread
-
-    def _on_assign(self, _: object, partitions: list[TopicPartition]) -> None:
-        gained = [Partition(p.topic, p.partition) for p in partitions]
-        starts = first_offsets(self._consumer, partitions, self._settings.start, RPC_S)
-        self._ownership.gained(gained)
-        self._committed.update({Partition(p.topic, p.partition): p.offset for p in starts})
-        self._consumer.incremental_assign(starts)
-        if self._paused:
-            self._consumer.pause(starts)
-        self._health.cleared("group")
-        self._changed("gained", len(gained))
-
-    def _on_revoke(self, _: object, partitions: list[TopicPartition]) -> None:
-        left = [Partition(p.topic, p.partition) for p in partitions]
-        self._ownership.left(left)
-        for partition in left:
-            self._committed.pop(partition, None)
-            self._metrics.forget("smsift_lag", topic=partition.topic, partition=str(partition.number))
-        self._changed("left", len(left))
-
-    def _changed(self, how: Literal["gained", "left"], number: int) -> None:
-        self._metrics.count("smsift_rebalances")
-        self._metrics.set("smsift_assigned_partitions", len(self._ownership.partitions))
-        log.info("assignment changed", extra={how: number, "owned": len(self._ownership.partitions)})
-
-    def _rewind(self) -> None:
-        """Forget everything read and not committed, and read it again from the committed offsets."""
-        self._ownership.rewound()
-        self._batcher.clear()
-        assignment = self._consumer.assignment()
-        if not assignment:
-            return
-        for known in committed_offsets(self._consumer, assignment, RPC_S):
-            partition = Partition(known.topic, known.partition)
-            offset = known.offset if known.offset != OFFSET_INVALID else self._committed[partition]
-            self._consumer.seek(TopicPartition(known.topic, known.partition, offset))
-
-    # --- stop and report
+    # --- stop
 
     def _drain(self) -> None:
         """Publish the batch that is in the model, if it answers in time; the rest is read again by whoever is next."""
-        self._batcher.clear()
+        self.batcher.clear()
         if self._running is None:
             return
         done, _ = wait([self._running], timeout=self._settings.drain_s)
@@ -310,19 +238,6 @@ class Filter:
             self._publish(self._running.result())
         else:
             log.warning("the batch in the model was not finished in time and will be read again")
-
-    def _report(self) -> None:
-        now = self._clock()
-        if now - self._lag_at < LAG_EVERY_S:
-            return
-        self._lag_at = now
-        self._metrics.set("smsift_buffered_messages", len(self._batcher))
-        for partition, offset in self._committed.items():
-            _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
-            if high >= 0:
-                self._metrics.set(
-                    "smsift_lag", max(0, high - offset), topic=partition.topic, partition=str(partition.number)
-                )
 
 
 def estimate_tokens(value: bytes | None) -> int:

@@ -61,6 +61,8 @@ def consumer_config(settings: Settings, group: str, **extra: Any) -> dict[str, A
         # Prefetch: enough for a few micro-batches, bounded far below the memory a filter may use.
         "queued.max.messages.kbytes": 16_384,
         "fetch.message.max.bytes": 2 * 1024 * 1024,
+        # By default a full prefetch queue rests for a second, in which a fast reader finds it empty.
+        "fetch.queue.backoff.ms": 20,
         **extra,
         **settings.kafka_consumer,
     }

@@ -10,19 +10,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
-from consumer.assignment import Partition
 from consumer.classifier.contract import Classification, Classifier
 from consumer.dead_letters import dead_headers
 from consumer.decode import Headers, Rejection, decode
+from consumer.reader import Record
 from consumer.transactions import Outgoing
 from consumer.verdicts import VerdictEncoder
 from schemas.events import SCHEMA_HEADER, VERDICT_SCHEMA, SmsEvent
 from schemas.topics import Topics
-
-if TYPE_CHECKING:
-    from confluent_kafka import Message
 
 log = logging.getLogger("smsift.scoring")
 
@@ -33,23 +30,10 @@ _CLASSIFIER_FAILED: Final = Rejection(
 )
 
 
-class Inbound(NamedTuple):
-    """One record as read, and the epoch of its partition's assignment in which it was."""
-
-    partition: Partition
-    offset: int
-    epoch: int
-    message: "Message[bytes, bytes]"
-
-    @property
-    def timestamp_s(self) -> float:
-        return self.message.timestamp()[1] / 1000
-
-
 class Scored(NamedTuple):
     """One record and what to publish about it; `rejection` says why where that is a dead letter."""
 
-    source: Inbound
+    source: Record
     outgoing: Outgoing
     outcome: str  # spam, ham or dead
     rejection: Rejection | None
@@ -71,11 +55,11 @@ class Scorer:
         self._topic_of = {"spam": topics.spam, "ham": topics.ham}
         self._dead_topic = topics.dead
         self._topic_id = topic_id
-        self._tasks: SimpleQueue[tuple[list[Inbound], Future[ScoredBatch]]] = SimpleQueue()
+        self._tasks: SimpleQueue[tuple[list[Record], Future[ScoredBatch]]] = SimpleQueue()
         # A daemon, unlike an executor's thread: a model that hangs must not keep the process from ending.
         threading.Thread(target=self._work, name="classify", daemon=True).start()
 
-    def submit(self, batch: list[Inbound]) -> "Future[ScoredBatch]":
+    def submit(self, batch: list[Record]) -> "Future[ScoredBatch]":
         """Return at once; micro-batches are answered in the order they were submitted."""
         future: Future[ScoredBatch] = Future()
         self._tasks.put((batch, future))
@@ -89,7 +73,7 @@ class Scorer:
             except BaseException as error:  # noqa: BLE001 - raised again on the owner thread by future.result()
                 future.set_exception(error)
 
-    def score(self, batch: Sequence[Inbound]) -> ScoredBatch:
+    def score(self, batch: Sequence[Record]) -> ScoredBatch:
         """Never raises for what a record holds; a text on which the model throws becomes a dead letter."""
         headers = [cast("Headers | None", record.message.headers()) for record in batch]
         contents = [decode(record.message.value(), own) for record, own in zip(batch, headers, strict=True)]
@@ -111,7 +95,7 @@ class Scorer:
                 records.append(Scored(record, outgoing, answer.label, None))
         return ScoredBatch(records, seconds)
 
-    def _dead(self, record: Inbound, headers: Headers | None, rejection: Rejection, now: datetime) -> Scored:
+    def _dead(self, record: Record, headers: Headers | None, rejection: Rejection, now: datetime) -> Scored:
         source = (record.partition.topic, self._topic_id, record.partition.number, record.offset)
         key, value = record.message.key(), record.message.value()
         outgoing = Outgoing(self._dead_topic, key, value, dead_headers(rejection, source, now, headers))

@@ -1,14 +1,16 @@
 """Where a partition is read from: the group's committed offset, or, where there is none, what that allows."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
+from consumer.assignment import Partition
 from schemas.errors import UserError
 
 RETRY_S: Final = 0.1
+Start = Literal["auto", "earliest", "latest"]
 # The coordinator is moving, loading or settling a transaction: asking again is all there is to do.
 _PASSING: Final = frozenset(
     {
@@ -50,9 +52,13 @@ def committed_offsets(
 
 
 def first_offsets(
-    source: Consumer, partitions: list[TopicPartition], start: Literal["auto", "earliest", "latest"], timeout: float
+    source: Consumer,
+    partitions: list[TopicPartition],
+    start: Start,
+    decided: Mapping[Partition, int],
+    timeout: float,
 ) -> list[TopicPartition]:
-    """The partitions with the offset to start from: the committed one, else what `start` says.
+    """The partitions with the offset to read from: the committed one, else the one `decided` before, else by `start`.
 
     `auto` starts at 0, and only where the partition still holds its first record: a new group, or a partition just
     added. Otherwise records have expired, perhaps unjudged, or the group's own offsets have, and starting anywhere
@@ -64,12 +70,13 @@ def first_offsets(
     for known in committed_offsets(source, partitions, timeout):
         offset = known.offset
         if offset == OFFSET_INVALID:
-            offset = _without_commit(source, known, start, timeout)
+            before = decided.get(Partition(known.topic, known.partition))
+            offset = before if before is not None else _without_commit(source, known, start, timeout)
         found.append(TopicPartition(known.topic, known.partition, offset))
     return found
 
 
-def _without_commit(source: Consumer, partition: TopicPartition, start: str, timeout: float) -> int:
+def _without_commit(source: Consumer, partition: TopicPartition, start: Start, timeout: float) -> int:
     low, high = source.get_watermark_offsets(TopicPartition(partition.topic, partition.partition), timeout=timeout)
     if start != "auto":
         return low if start == "earliest" else high

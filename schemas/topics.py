@@ -1,5 +1,6 @@
 """Topic names, keys, partitions and retention: one table, read by the services, the local stack and the documents."""
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -76,7 +77,7 @@ TOPICS: Final = (
 def create_topics(
     admin: "AdminClient", prefix: str = "sms.", partitions: int = 6, replication_factor: int = 1, timeout: float = 30.0
 ) -> list[str]:
-    """Create what is missing and return the names that were created.
+    """Create what is missing, wait until the broker shows all, and return the names that were created.
 
     A topic that exists is left as it is, so this is safe to run twice and from two processes.
     Raises UserError where the broker refuses.
@@ -101,4 +102,14 @@ def create_topics(
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise UserError(f"Cannot create topic {name}: {error.args[0].str()}.") from error
+    _wait_until_known(admin, {topic.topic for topic in wanted}, timeout)
     return created
+
+
+def _wait_until_known(admin: "AdminClient", names: set[str], timeout: float) -> None:
+    """A broker answers that a topic is made before it knows the topic itself: seen on a busy machine."""
+    deadline = time.monotonic() + timeout
+    while not names <= set(admin.list_topics(timeout=timeout).topics):
+        if time.monotonic() > deadline:
+            raise UserError("The topics were created, but the broker does not show them: see its log.")
+        time.sleep(0.05)

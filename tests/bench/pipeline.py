@@ -95,7 +95,7 @@ def _filter(settings: Settings, classifier: Classifier, messages: int) -> Run:
     metrics, stop = Metrics("filter"), threading.Event()
     filter_ = assemble(settings, classifier, metrics=metrics, health=Health(60.0))
     started: list[float] = []
-    filter_._on_assign = _timed(filter_._on_assign, started)  # type: ignore[method-assign]
+    filter_.reader._on_assign = _timed(filter_.reader._on_assign, started)  # type: ignore[method-assign]
     worker = threading.Thread(target=filter_.run, args=(stop,))
     worker.start()
 

@@ -185,7 +185,9 @@ def process(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A smsift process under these settings; killed, by its id, at the end of the block if it still runs."""
     out = stderr.open("wb") if stderr else None
-    running_ = subprocess.Popen([sys.executable, *arguments], env={**os.environ, **as_environment(settings)}, stderr=out)
+    running_ = subprocess.Popen(
+        [sys.executable, *arguments], env={**os.environ, **as_environment(settings)}, stderr=out
+    )
     try:
         yield running_
     finally:

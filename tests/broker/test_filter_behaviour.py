@@ -166,7 +166,7 @@ def test_memory_is_bounded_and_the_partitions_pause_while_the_model_is_behind(
     publish(kafka.bootstrap_servers, settings.topics.inbound, [event(n) for n in range(8000)])
     with running(settings, Scripted(hold)) as state:
         until(lambda: state.metrics.registry.get_sample_value("smsift_paused") == 1, "it has paused")
-        assert len(state.filter._batcher) <= 2 * 100 + 2000  # the bound, and one read beyond it
+        assert len(state.filter.batcher) <= 2 * 100 + 2000  # the bound, and one read beyond it
         gate.append(True)
         until(lambda: committed(kafka.bootstrap_servers, settings) == 8000, "it has caught up")
         assert state.metrics.registry.get_sample_value("smsift_paused") == 0

@@ -66,7 +66,9 @@ def test_a_member_that_joins_and_leaves_leaves_one_verdict_per_record(kafka: Tes
         until(lambda: committed(kafka.bootstrap_servers, first) > 50, "the first member works")
         for _ in range(2):
             with running(second, slow) as joined:
-                until(lambda joined=joined: bool(joined.filter._ownership.partitions), "the second has partitions")
+                until(
+                    lambda joined=joined: bool(joined.filter.reader.ownership.partitions), "the second has partitions"
+                )
                 publish(kafka.bootstrap_servers, first.topics.inbound, [event(n) for n in range(200)])
         pace.set()
         until(lambda: committed(kafka.bootstrap_servers, first) == RECORDS + 400, "all committed")
@@ -88,12 +90,12 @@ def test_a_batch_in_the_model_whose_partition_left_and_came_back_is_dropped(
 
     with running(first, Scripted(hold)) as one:
         assert in_model.wait(30)
-        owned = set(one.filter._ownership.partitions)
+        owned = set(one.filter.reader.ownership.partitions)
         with running(second):
-            until(lambda: len(one.filter._ownership.partitions) < len(owned), "partitions have left")
-            left = owned - set(one.filter._ownership.partitions)
+            until(lambda: len(one.filter.reader.ownership.partitions) < len(owned), "partitions have left")
+            left = owned - set(one.filter.reader.ownership.partitions)
             until(lambda: committed(kafka.bootstrap_servers, first) > 0, "the second has judged them")
-        until(lambda: set(one.filter._ownership.partitions) == owned, "and they are back")
+        until(lambda: set(one.filter.reader.ownership.partitions) == owned, "and they are back")
         release.set()
         until(lambda: committed(kafka.bootstrap_servers, first) == 200, "all committed")
         dropped = one.metrics.registry.get_sample_value("smsift_dropped_records_total")
