@@ -14,11 +14,11 @@ from typing import Final, NamedTuple, cast
 
 from consumer.classifier.contract import Classification, Classifier
 from consumer.dead_letters import dead_headers
-from consumer.decode import Headers, Rejection, decode
+from consumer.decode import CURRENT_SCHEMA, Headers, Rejection, Sms, decode
 from consumer.reader import Record
 from consumer.transactions import Outgoing
 from consumer.verdicts import VerdictEncoder
-from schemas.events import SCHEMA_HEADER, VERDICT_SCHEMA, SmsEvent
+from schemas.events import SCHEMA_HEADER, VERDICT_SCHEMA
 from schemas.topics import Topics
 
 log = logging.getLogger("smsift.scoring")
@@ -77,7 +77,7 @@ class Scorer:
         """Never raises for what a record holds; a text on which the model throws becomes a dead letter."""
         headers = [cast("Headers | None", record.message.headers()) for record in batch]
         contents = [decode(record.message.value(), own) for record, own in zip(batch, headers, strict=True)]
-        texts = [content.text for content in contents if isinstance(content, SmsEvent)]
+        texts = [content.text for content in contents if isinstance(content, Sms)]
         started = time.perf_counter()
         answers = iter(classify_in_parts(self._classifier.classify, texts))
         seconds = time.perf_counter() - started
@@ -103,8 +103,9 @@ class Scorer:
 
 
 def _verdict_headers(original: Headers | None) -> Headers:
-    traces = [header for header in original or () if header[0] == TRACEPARENT]
-    return [*_VERDICT_HEADERS, *traces] if traces else _VERDICT_HEADERS
+    if not original or original == CURRENT_SCHEMA:
+        return _VERDICT_HEADERS
+    return [*_VERDICT_HEADERS, *(header for header in original if header[0] == TRACEPARENT)]
 
 
 def classify_in_parts(

@@ -11,9 +11,10 @@ from typing import Final
 import orjson
 
 from consumer.classifier.contract import Classification, ModelIdentity
-from schemas.events import SmsEvent, TextMode
+from consumer.decode import Sms
+from schemas.events import TextMode
 
-Encode = Callable[[SmsEvent, Classification, int, int], tuple[bytes, bytes]]
+Encode = Callable[[Sms, Classification, int, int], tuple[bytes, bytes]]
 """(event, result, source partition, source offset) → (key, value); the key is the sender as the verdict shows it."""
 
 _OPTIONS: Final = orjson.OPT_UTC_Z
@@ -48,18 +49,19 @@ class VerdictEncoder:
 
     def for_batch(self, scored_at: datetime) -> "Encode":
         """Return the encoder of one micro-batch: what its verdicts have in common is turned into bytes once."""
+        address, hidden = self._address, None if self._privacy.text_mode == "keep" else self._hidden
         common = b"," + orjson.dumps({"scored_at": scored_at, **self._constant}, option=_OPTIONS)[1:]
 
-        def encode(event: SmsEvent, result: Classification, partition: int, offset: int) -> tuple[bytes, bytes]:
+        def encode(event: Sms, result: Classification, partition: int, offset: int) -> tuple[bytes, bytes]:
             sender, recipient = event.sender, event.recipient
-            if self._address:
-                sender, recipient = self._address(sender), self._address(recipient)
+            if address is not None:
+                sender, recipient = address(sender), address(recipient)
             own = orjson.dumps(
                 {
                     "event_id": event.event_id,
                     "sender": sender,
                     "recipient": recipient,
-                    "text": event.text if self._privacy.text_mode == "keep" else self._hidden(event.text),
+                    "text": event.text if hidden is None else hidden(event.text),
                     "received_at": event.received_at,
                     "tenant": event.tenant,
                     "country": event.country,

@@ -65,6 +65,11 @@ class Offsets:
         failed = self._commit(TopicPartition(*batch.partition, batch.span.next_offset) for batch in batches)
         return [batch for batch in batches if batch.partition not in failed]
 
+    def rebalanced(self) -> None:
+        """What a commit failed for may belong to another member now: look afresh."""
+        self._retry_at = 0.0
+        self._health.cleared("commit")
+
     @property
     def failing(self) -> bool:
         return self._retry_at > 0

@@ -13,26 +13,23 @@ whose partition has left is dropped: its new owner finds the intent. Nothing pol
 what is owned and a commit.
 """
 
-import gc
 import logging
 import time
 from collections.abc import Callable
 from threading import Event as StopEvent
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal, cast
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from consumer.assignment import OffsetWentBackError, Ownership, Partition
-from consumer.health import Health, serve_health
-from consumer.kafka_clients import consumer_config, librdkafka_log, topic_ids
+from consumer.health import Health
+from consumer.kafka_clients import topic_ids
 from consumer.metrics import Metrics
 from consumer.settings import Settings
-from consumer.signals import stop_on_signals
 from consumer.sink.buffer import Buffers, PartitionBuffer
 from consumer.sink.flight import BatchWriter, Flight
 from consumer.sink.offsets import Offsets
 from consumer.sink.rows import DEAD_LETTERS, REASON, ROW_BYTES, UNREADABLE, VERDICTS, Headers, Place, RowReader
-from consumer.sink.writer import Writer
 from schemas.errors import UserError
 
 log = logging.getLogger("smsift.sink")
@@ -46,7 +43,7 @@ REPORT_EVERY_S: Final = 1.0
 
 
 class Sink:
-    """The loop. Build it with `assemble`, or with parts of your own in a test."""
+    """The loop. `consumer.sink.service` builds it; a test may give it parts of its own."""
 
     def __init__(
         self,
@@ -238,8 +235,8 @@ class Sink:
         starts = self._take_up(partitions)
         self._ownership.gained(Partition(each.topic, each.partition) for each in starts)
         self._consumer.incremental_assign(starts)
-        if self._paused:
-            self._consumer.pause(starts)
+        # librdkafka remembers a pause across assignments: a partition that left while paused comes back paused.
+        (self._consumer.pause if self._paused else self._consumer.resume)(starts)
         self._health.cleared("group")
         self._changed("gained", len(starts))
 
@@ -258,6 +255,7 @@ class Sink:
     def _on_revoke(self, _: object, partitions: list[TopicPartition]) -> None:
         left = [Partition(each.topic, each.partition) for each in partitions]
         self._ownership.left(left)
+        self._offsets.rebalanced()
         for partition in left:
             self._metrics.count("smsift_dropped_records", self._buffers.close(partition))
             self._committed.pop(partition, None)
@@ -302,57 +300,3 @@ class Sink:
                 self._metrics.set(
                     "smsift_lag", max(0, high - offset), topic=partition.topic, partition=str(partition.number)
                 )
-
-
-def assemble(
-    settings: Settings,
-    *,
-    metrics: Metrics,
-    health: Health,
-    consumer: Consumer | None = None,
-    writer: BatchWriter | None = None,
-) -> Sink:
-    """A sink with clients as the settings say, or with those that are given. Raises UserError where a setting is missing."""
-    return Sink(
-        settings,
-        consumer=consumer or Consumer(sink_consumer_config(settings), logger=librdkafka_log),
-        writer=writer or Writer(settings),
-        metrics=metrics,
-        health=health,
-    )
-
-
-def sink_consumer_config(settings: Settings) -> dict[str, Any]:
-    """A new group starts with the oldest record, and so does one whose offset has expired: a row can be replaced."""
-    prompt = {"fetch.queue.backoff.ms": 20}  # by default a full prefetch queue rests for a second, and runs dry
-    return consumer_config(settings, settings.sink_group, **{"auto.offset.reset": "earliest"}, **prompt)
-
-
-def calm_collector() -> None:
-    """Let the garbage collector look less often: rows are freed by their reference counts.
-
-    At its defaults it walks the buffered rows again and again, a third of the sink's processor time (measured).
-    """
-    gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
-
-
-def run(settings: Settings) -> int:
-    """Run a sink until SIGTERM or SIGINT and return the exit code, 0.
-
-    ClickHouse need not be there: the sink waits for it. Raises UserError where settings, broker or topics are not as
-    they must be.
-    """
-    calm_collector()
-    stop = stop_on_signals()
-    metrics = Metrics("sink")
-    health = Health(settings.stall_s)
-    sink = assemble(settings, metrics=metrics, health=health)
-    server = serve_health(settings, health, metrics)
-    try:
-        sink.run(stop)
-    finally:
-        if server is not None:
-            server.close()
-    log.info("stopped")
-    return 0

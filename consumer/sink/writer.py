@@ -80,7 +80,9 @@ class Writer:
             if self._client is None:
                 self._client = connect(self._settings)
             for table, rows in batch.rows.items():
-                self._client.data_insert(self._insert(table, rows, batch.token))
+                insert = self._insert(table, rows, batch.token)
+                self._client.data_insert(insert)
+                vars(insert).clear()  # it refers to itself, and would keep all columns until the collector comes by
         except UserError as error:
             raise InsertError(str(error)) from error
         except (ClickHouseError, OSError) as error:

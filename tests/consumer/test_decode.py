@@ -2,10 +2,10 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.decode import Rejection, decode
+from consumer.decode import Rejection, Sms, _plain, decode
 from schemas.events import SmsEvent
 
 GOOD: dict[str, Any] = {
@@ -19,7 +19,7 @@ GOOD: dict[str, Any] = {
 
 def test_a_valid_record_is_an_event_in_utc() -> None:
     event = decode(json.dumps(GOOD).encode(), None)
-    assert isinstance(event, SmsEvent)
+    assert isinstance(event, Sms)
     assert event.received_at.isoformat() == "2026-01-02T01:04:05+00:00"
 
 
@@ -61,5 +61,55 @@ def test_only_a_plausible_newer_version_is_our_own_fault(schema: bytes, reason: 
 
 def test_the_current_schema_and_a_record_without_one_are_both_read() -> None:
     value = json.dumps(GOOD).encode()
-    assert isinstance(decode(value, [("schema", b"sms.event/1"), ("other", None)]), SmsEvent)
-    assert isinstance(decode(value, []), SmsEvent)
+    assert isinstance(decode(value, [("schema", b"sms.event/1"), ("other", None)]), Sms)
+    assert isinstance(decode(value, []), Sms)
+
+
+# Close to valid, so that both readers have something to disagree about.
+FIELD = {
+    "event_id": st.one_of(st.text(max_size=66), st.integers()),
+    "sender": st.one_of(st.text(max_size=14), st.from_regex(r"\+?[0-9]{1,17}", fullmatch=True), st.just("+44\n")),
+    "recipient": st.text(alphabet="+0123456789\n٣ A\x7f\x85\u200b", max_size=18),
+    "text": st.one_of(
+        st.text(max_size=20), st.text(alphabet="a\ud800", max_size=3), st.just("é" * 1600), st.just("a" * 1601)
+    ),
+    "received_at": st.one_of(
+        st.datetimes().map(lambda moment: moment.isoformat() + "Z"),
+        st.datetimes().map(lambda moment: moment.isoformat() + "+05:30"),
+        st.sampled_from(
+            ["2026-01-02", "2026-01-02 03:04:05Z", "1969-12-31T23:59:59.999Z", "2026-01-02T03:04:60Z", 5, 1e30]
+        ),
+        st.sampled_from(
+            ["2261-12-31T23:59:59Z", "2262-01-01T00:00:00Z", "2026-01-02t03:04:05z", "2026-01-02T24:00:00Z"]
+        ),
+    ),
+    "tenant": st.one_of(st.none(), st.text(max_size=66)),
+    "country": st.one_of(st.none(), st.sampled_from(["GB", "gb", "G", "GB\n", "ÄÖ", 3])),
+    "encoding": st.one_of(st.none(), st.text(max_size=34)),
+    "udh": st.sampled_from([None, {"reference": 1, "total": 2, "sequence": 1}, {"reference": -1}, 5]),
+    "unknown": st.integers(),
+}
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.fixed_dictionaries({}, optional=FIELD), st.booleans(), st.integers(0, 400), st.binary(max_size=2))
+def test_what_the_fast_reader_accepts_the_contract_accepts_with_the_same_values(
+    fields: dict[str, Any], escaped: bool, place: int, noise: bytes
+) -> None:
+    whole = json.dumps(GOOD | fields, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
+    for value in (whole, whole[:place] + noise + whole[place + len(noise) :]):
+        fast = _plain(value)
+        if fast is not None:
+            slow = SmsEvent.model_validate_json(value)
+            assert {name: getattr(fast, name) for name in Sms.__struct_fields__} == {
+                name: getattr(slow, name) for name in Sms.__struct_fields__
+            }
+
+
+def test_plain_records_take_the_fast_way_and_others_still_arrive() -> None:
+    plain = GOOD | {"received_at": "2026-01-02T03:04:05.678901Z"}
+    assert _plain(json.dumps(plain).encode())
+    for odd in ({"received_at": "2026-01-02T03:04:05"}, {"udh": {"reference": 1, "total": 2, "sequence": 1}}):
+        value = json.dumps(GOOD | odd).encode()
+        assert _plain(value) is None
+        assert isinstance(decode(value, None), Sms)

@@ -4,11 +4,12 @@ from typing import Any
 import pytest
 
 from consumer.classifier.contract import Classification, ModelIdentity
+from consumer.decode import Sms
 from consumer.verdicts import Privacy, VerdictEncoder
-from schemas.events import SmsEvent, Verdict
+from schemas.events import Verdict
 
 IDENTITY = ModelIdentity("m", "3", "ab" * 32, ("ham", "spam"), 0.75, "1")
-EVENT = SmsEvent(
+EVENT = Sms(
     event_id="e1",
     sender="+447700900001",
     recipient="12345",
