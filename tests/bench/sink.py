@@ -24,7 +24,8 @@ from consumer.metrics import Metrics
 from consumer.settings import Settings, load_settings
 from consumer.sink.intent import Span
 from consumer.sink.rows import VERDICTS, Place, RowReader
-from consumer.sink.sink import Sink, assemble, calm_collector
+from consumer.sink.service import assemble, calm_collector
+from consumer.sink.sink import Sink
 from consumer.sink.writer import Batch, Writer
 from deploy.local import stack
 from producer_sim.corpus import open_corpus

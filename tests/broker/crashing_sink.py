@@ -14,7 +14,7 @@ from confluent_kafka import Consumer
 from consumer.health import Health
 from consumer.metrics import Metrics
 from consumer.settings import load_settings
-from consumer.sink.sink import assemble, sink_consumer_config
+from consumer.sink.service import assemble, sink_consumer_config
 from consumer.sink.writer import Batch, Writer
 
 POINTS = ("before_announce", "after_announce", "after_first_insert", "after_last_insert", "after_settle")

@@ -1,5 +1,6 @@
 """One row per record whatever dies, joins, leaves or goes away: on a real broker and a real ClickHouse engine."""
 
+import signal
 import threading
 from pathlib import Path
 
@@ -57,10 +58,12 @@ def test_sigkill_between_insert_and_commit_leaves_rows_that_are_announced_so_the
     assert tables.count("verdicts") == 200
 
 
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_members_that_join_and_leave_leave_one_stored_row_per_verdict(
-    kafka: TestKafka, topic_prefix: str, clickhouse: TestClickHouse, database: str, tables: Tables
+    kafka: TestKafka, topic_prefix: str, clickhouse: TestClickHouse, database: str, tables: Tables, protocol: str
 ) -> None:
     settings = settings_for(kafka.bootstrap_servers, topic_prefix, clickhouse.url, database, sink_batch_rows=20)
+    settings = settings.model_copy(update={"kafka_consumer": settings.kafka_consumer | {"group.protocol": protocol}})
     publish_verdicts(kafka.bootstrap_servers, settings.topics, range(RECORDS))
     with running(settings, writer=Gated(settings, pace_s=0.02)):
         until(lambda: tables.count("verdicts") > 100, "the first member works")
@@ -90,6 +93,25 @@ def test_a_batch_in_flight_whose_partition_left_is_stored_once_by_both_owners(
             assert second.metric("smsift_rows_total", table="verdicts") > 0
         until(lambda: tables.count("verdicts FINAL") == RECORDS, "every verdict still has a row")
     assert tables.count("verdicts") == RECORDS
+
+
+def test_a_member_that_was_frozen_until_it_was_expelled_adds_no_row_when_it_wakes(
+    kafka: TestKafka, topic_prefix: str, clickhouse: TestClickHouse, database: str, tables: Tables
+) -> None:
+    settings = settings_for(kafka.bootstrap_servers, topic_prefix, clickhouse.url, database, sink_batch_rows=20)
+    publish_verdicts(kafka.bootstrap_servers, settings.topics, range(RECORDS))
+    with process(["-m", "smsift", "sink"], settings) as frozen:
+        until(lambda: tables.count("verdicts") > 0, "the first member works")
+        frozen.send_signal(signal.SIGSTOP)
+        with running(settings.model_copy(update={"sink_batch_rows": 33})):
+            publish_verdicts(kafka.bootstrap_servers, settings.topics, range(RECORDS, RECORDS + 300), seed=2)
+            until(lambda: tables.count("verdicts FINAL") == RECORDS + 300, "the second member does all of it")
+            frozen.send_signal(signal.SIGCONT)
+            publish_verdicts(kafka.bootstrap_servers, settings.topics, range(RECORDS + 300, RECORDS + 600), seed=3)
+            until(lambda: tables.count("verdicts FINAL") == RECORDS + 600, "both go on")
+        frozen.terminate()
+        assert frozen.wait(30) == 0
+    assert tables.count("verdicts") == RECORDS + 600
 
 
 def test_an_outage_of_clickhouse_delays_rows_and_is_said_in_readiness(

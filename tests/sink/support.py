@@ -15,7 +15,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from consumer.health import Health
 from consumer.metrics import Metrics
 from consumer.settings import Settings, load_settings
-from consumer.sink.sink import Sink, assemble
+from consumer.sink.service import assemble
+from consumer.sink.sink import Sink
 from schemas.clickhouse.migrate import migrate
 from schemas.events import DeadLetter
 from schemas.topics import Topics
