@@ -61,7 +61,26 @@ def test_disguised_prizes_are_still_spam(default_model: Classifier) -> None:
 
 def test_a_margin_does_not_depend_on_the_batch(default_model: Classifier) -> None:
     chance = random.Random(5)
-    words = ["win", "free", "call", "now", "prize", "ok", "see", "you", "tomorrow", "http://x.co", "£500", "code", "1234", "bank", "love", "dinner", "at", "8"]
+    words = [
+        "win",
+        "free",
+        "call",
+        "now",
+        "prize",
+        "ok",
+        "see",
+        "you",
+        "tomorrow",
+        "http://x.co",
+        "£500",
+        "code",
+        "1234",
+        "bank",
+        "love",
+        "dinner",
+        "at",
+        "8",
+    ]
     texts = [" ".join(chance.choices(words, k=chance.randint(1, 60))) for _ in range(80)]
     alone = [default_model.classify([text])[0].margin for text in texts]
     for _ in range(3):
