@@ -90,13 +90,15 @@ class GroupReader:
             return []
         following = [] if self.paused else self._consumer.consume(READ_AT_ONCE, 0)
         admitted = []
+        partition = Partition("", -1)
         for message in (first, *following):
             error = message.error()
             if error is not None:
                 self._judge(error)
                 continue
-            partition = Partition(message.topic() or "", message.partition() or 0)
-            offset = message.offset() or 0
+            topic, number, offset = message.topic() or "", message.partition(), message.offset() or 0
+            if number != partition.number or topic != partition.topic:  # they come in runs
+                partition = Partition(topic, number or 0)
             epoch = self.ownership.admit(partition, offset)
             if epoch is not None:  # else it left while its records were on the way
                 admitted.append(Record(partition, offset, epoch, message))
@@ -137,8 +139,8 @@ class GroupReader:
         starts = self._take_up(partitions) if partitions else []
         self.ownership.gained(_named(starts))
         self._consumer.incremental_assign(starts)
-        if self.paused:
-            self._consumer.pause(starts)
+        # librdkafka remembers a pause across assignments: a partition that left while paused comes back paused.
+        (self._consumer.pause if self.paused else self._consumer.resume)(starts)
         self._health.cleared("group")
         self._changed("gained", len(starts))
 

@@ -74,15 +74,19 @@ class Flight:
 
     def drop(self, holds: Callable[[Partition, int], bool]) -> int:
         """Forget the batches whose partition is not held any more; return their rows. Whoever has it now inserts them."""
-        before = sum(map(len, self.batches))
+        before = len(self)
         self._left = [batch for batch in self._left if holds(batch.partition, batch.epoch)]
         self._stored = [batch for batch in self._stored if holds(batch.partition, batch.epoch)]
-        return before - sum(map(len, self.batches))
+        return before - len(self)
 
     def settle(self, batches: Iterable[Batch]) -> None:
         """These are stored and their next offsets committed."""
         settled = list(batches)
         self._stored = [batch for batch in self._stored if batch not in settled]
+
+    def __len__(self) -> int:
+        """Rows in all."""
+        return sum(map(len, self.batches))
 
     @property
     def batches(self) -> list[Batch]:

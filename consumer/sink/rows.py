@@ -115,7 +115,7 @@ _FIRST_MS: Final = (EARLIEST - _EPOCH) // _MILLISECOND
 _LAST_MS: Final = (LATEST - _EPOCH) // _MILLISECOND
 
 
-class RowReader:
+class RowMaker:
     """Tells by the topic what a record should be, and makes its row."""
 
     def __init__(self, topics: Topics) -> None:
@@ -123,7 +123,7 @@ class RowReader:
         self._dead = topics.dead
         self.topics = (topics.spam, topics.ham, topics.dead, topics.labels)
 
-    def read(
+    def make(
         self,
         value: bytes | None,
         place: Place,

@@ -59,8 +59,7 @@ def assemble(
 
 def sink_consumer_config(settings: Settings) -> dict[str, Any]:
     """A new group starts with the oldest record, and so does one whose offset has expired: a row can be replaced."""
-    prompt = {"fetch.queue.backoff.ms": 20}  # by default a full prefetch queue rests for a second, and runs dry
-    return consumer_config(settings, settings.sink_group, **{"auto.offset.reset": "earliest"}, **prompt)
+    return consumer_config(settings, settings.sink_group, **{"auto.offset.reset": "earliest"})
 
 
 def calm_collector() -> None:

@@ -17,29 +17,27 @@ import logging
 import time
 from collections.abc import Callable
 from threading import Event as StopEvent
-from typing import Final, Literal, cast
+from typing import Final, cast
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
-from consumer.assignment import OffsetWentBackError, Ownership, Partition
+from consumer.assignment import OffsetWentBackError, Partition
 from consumer.health import Health
 from consumer.kafka_clients import topic_ids
 from consumer.metrics import Metrics
+from consumer.reader import GroupReader, Record
 from consumer.settings import Settings
 from consumer.sink.buffer import Buffers, PartitionBuffer
 from consumer.sink.flight import BatchWriter, Flight
 from consumer.sink.offsets import Offsets
-from consumer.sink.rows import DEAD_LETTERS, REASON, ROW_BYTES, UNREADABLE, VERDICTS, Headers, Place, RowReader
-from schemas.errors import UserError
+from consumer.sink.rows import DEAD_LETTERS, REASON, ROW_BYTES, UNREADABLE, VERDICTS, Headers, Place, RowMaker
 
 log = logging.getLogger("smsift.sink")
 
 POLL_S: Final = 0.02  # a poll wakes at the first record; this bounds how late a finished insert is noticed
-READ_AT_ONCE: Final = 2_000
 # Not polling is enough to hold records back while an insert runs. Only when it takes longer than this are the
 # partitions paused and polls resumed, so that the member stays in the group: a pause throws the prefetch away.
 PAUSE_AFTER_S: Final = 2.0
-REPORT_EVERY_S: Final = 1.0
 
 
 class Sink:
@@ -56,37 +54,38 @@ class Sink:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._consumer = consumer
         self._writer = writer
         self._metrics = metrics
         self._health = health
         self._clock = clock
-        self._reader = RowReader(settings.topics)
-        self._ownership = Ownership()
+        self._rows = RowMaker(settings.topics)
+        self.reader = GroupReader(
+            consumer,
+            list(self._rows.topics),
+            take_up=self._take_up,
+            let_go=self._let_go,
+            metrics=metrics,
+            health=health,
+            clock=clock,
+        )
         self._offsets = Offsets(consumer, health, clock)
         self._buffers = Buffers(settings.sink_batch_rows, settings.sink_linger_ms / 1000)
         self._flight: Flight | None = None
-        self._paused = False
-        self._committed: dict[Partition, int] = {}
-        self._report_at = 0.0
 
     def run(self, stop: StopEvent) -> None:
         """Until `stop` is set; then insert and commit what was read, within the drain budget, and leave the group.
 
         Raises UserError or KafkaException; the next start goes on where this one ended.
         """
-        topics = list(self._reader.topics)
-        topic_ids(self._settings, topics)  # a topic that is not there is said now, not at some assignment
-        self._consumer.subscribe(topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
-        self._health.blocked("group", "waiting for the group's first assignment")
-        self._health.cleared("start")
+        topic_ids(self._settings, list(self._rows.topics))  # a topic that is not there is said now, not later
         self._metrics.set("smsift_clickhouse_up", 1)
+        self.reader.join()
         try:
             while not stop.is_set():
                 self.turn()
             self._drain()
         finally:
-            self._consumer.close()
+            self.reader.leave()
 
     def turn(self) -> None:
         """One turn of the loop: read what there is, take in what is stored, send off what is due."""
@@ -94,65 +93,42 @@ class Sink:
         self._read()
         self._land()
         self._launch(flush=False)
-        self._report()
+        self.reader.report(len(self._buffers) + (0 if self._flight is None else len(self._flight)))
 
-    # --- read
+    # --- read, with bounded memory
 
     def _read(self) -> None:
         full = self._full()
-        if full and not self._paused:
+        if full and not self.reader.paused:
             self._wait_for_room()
             return
-        if self._paused and not full:
-            self._resume()
-        message = self._consumer.poll(POLL_S)
-        if message is None:
-            return
-        following = [] if self._paused else self._consumer.consume(READ_AT_ONCE, 0)
-        now = self._clock()
+        if self.reader.paused and not full:
+            self.reader.resume()
         try:
-            for each in (message, *following):
-                self._admit(each, now)
+            records = self.reader.read(POLL_S)
         except OffsetWentBackError:
             log.exception("reading again from the committed offsets")
-            self._rewind()
+            self.reader.rewind()
+            return
+        now = self._clock()
+        for record in records:
+            self._keep(record, now)
 
-    def _admit(self, message: "Message[bytes, bytes]", now: float) -> None:
-        error = message.error()
-        if error is not None:
-            self._judge_read_error(error)
-            return
-        partition = Partition(message.topic() or "", message.partition() or 0)
-        offset = message.offset()
-        assert offset is not None
-        epoch = self._ownership.admit(partition, offset)
-        if epoch is None:
-            return
-        buffer = self._buffers[partition]
+    def _keep(self, record: Record, now: float) -> None:
+        buffer = self._buffers[record.partition]
         if buffer.start is not None:
-            self._offsets.check_start(partition, buffer.start, offset)
+            self._offsets.check_start(record.partition, buffer.start, record.offset)
             buffer.start = None
+        message = record.message
         value = message.value()
         headers = cast("Callable[[], Headers | None]", message.headers)
-        table, row = self._reader.read(value, buffer.place, offset, headers, message.timestamp)
+        table, row = self._rows.make(value, buffer.place, record.offset, headers, message.timestamp)
+        size = ROW_BYTES
         if table is VERDICTS:
-            size = ROW_BYTES + len(value or b"")
-        else:
-            size = ROW_BYTES
-            if table is DEAD_LETTERS and row[REASON] == UNREADABLE:
-                self._metrics.count("smsift_unparsed_records")
-        buffer.add(offset, epoch, size, table, row, now)
-
-    def _judge_read_error(self, error: KafkaError) -> None:
-        if error.fatal() or error.code() in (
-            KafkaError.TOPIC_AUTHORIZATION_FAILED,
-            KafkaError.GROUP_AUTHORIZATION_FAILED,
-            KafkaError.UNKNOWN_TOPIC_OR_PART,
-        ):
-            raise UserError(f"Cannot read the topics of the sink: {error.str()}")
-        log.warning("read error", extra={"reason": error.name()})
-
-    # --- bounded memory
+            size += len(value or b"")
+        elif table is DEAD_LETTERS and row[REASON] == UNREADABLE:
+            self._metrics.count("smsift_unparsed_records")
+        buffer.add(record.offset, record.epoch, size, table, row, now)
 
     def _full(self) -> bool:
         """Whether reading must wait for a flight or a commit. Without either, what is buffered can leave now."""
@@ -163,14 +139,7 @@ class Sink:
         if self._flight is not None and self._clock() - self._flight.started < PAUSE_AFTER_S:
             self._flight.wait(POLL_S)
             return
-        self._consumer.pause(self._consumer.assignment())
-        self._paused = True
-        self._metrics.set("smsift_paused", 1)
-
-    def _resume(self) -> None:
-        self._consumer.resume(self._consumer.assignment())
-        self._paused = False
-        self._metrics.set("smsift_paused", 0)
+        self.reader.pause()
 
     # --- announce and insert
 
@@ -181,7 +150,7 @@ class Sink:
             return
         for buffer in self._buffers.lost():
             self._give_up(buffer)
-        batches = [batch for batch in self._buffers.cut() if self._ownership.holds(batch.partition, batch.epoch)]
+        batches = [batch for batch in self._buffers.cut() if self.reader.ownership.holds(batch.partition, batch.epoch)]
         announced = self._offsets.announce(batches)
         self._buffers.take_out(announced, now)
         if announced:
@@ -202,7 +171,7 @@ class Sink:
         """Take in what is stored, and commit the next offsets once all of the flight is. Nothing here polls."""
         if self._flight is None:
             return
-        self._metrics.count("smsift_dropped_records", self._flight.drop(self._ownership.holds))
+        self._metrics.count("smsift_dropped_records", self._flight.drop(self.reader.ownership.holds))
         attempt = self._flight.turn()
         if attempt is not None:
             for seconds in attempt.seconds:
@@ -214,7 +183,7 @@ class Sink:
         settled = self._offsets.settle(stored)
         self._flight.settle(settled)
         for batch in settled:
-            self._committed[batch.partition] = batch.span.next_offset
+            self.reader.committed[batch.partition] = batch.span.next_offset
             for table, rows in batch.rows.items():
                 self._metrics.count("smsift_rows", len(rows), table=table.name)
         if not self._flight.batches:
@@ -229,51 +198,26 @@ class Sink:
             self._metrics.count("smsift_insert_failures")
         self._metrics.set("smsift_clickhouse_up", refused is None)
 
-    # --- rebalance and rewind; the callbacks run inside poll() and consume(), on the owner thread
-
-    def _on_assign(self, _: object, partitions: list[TopicPartition]) -> None:
-        starts = self._take_up(partitions)
-        self._ownership.gained(Partition(each.topic, each.partition) for each in starts)
-        self._consumer.incremental_assign(starts)
-        # librdkafka remembers a pause across assignments: a partition that left while paused comes back paused.
-        (self._consumer.pause if self._paused else self._consumer.resume)(starts)
-        self._health.cleared("group")
-        self._changed("gained", len(starts))
+    # --- rebalance: called inside the reader's read
 
     def _take_up(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
         """Open empty buffers for the partitions; return where each is to be read from."""
-        ids = topic_ids(self._settings, sorted({each.topic for each in partitions})) if partitions else {}
+        ids = topic_ids(self._settings, sorted({each.topic for each in partitions}))
         points = self._offsets.starting_points(partitions)
         for point in points:
             partition = point.partition
             place = Place(partition.topic, ids[partition.topic], partition.number)
             self._buffers.open(PartitionBuffer(place, point.offset, point.owed))
             if point.offset is not None:
-                self._committed[partition] = point.offset
+                self.reader.committed[partition] = point.offset
         return [point.position for point in points]
 
-    def _on_revoke(self, _: object, partitions: list[TopicPartition]) -> None:
-        left = [Partition(each.topic, each.partition) for each in partitions]
-        self._ownership.left(left)
+    def _let_go(self, partitions: list[Partition]) -> None:
         self._offsets.rebalanced()
-        for partition in left:
+        for partition in partitions:
             self._metrics.count("smsift_dropped_records", self._buffers.close(partition))
-            self._committed.pop(partition, None)
-            self._metrics.forget("smsift_lag", topic=partition.topic, partition=str(partition.number))
-        self._changed("left", len(left))
 
-    def _changed(self, how: Literal["gained", "left"], number: int) -> None:
-        self._metrics.count("smsift_rebalances")
-        self._metrics.set("smsift_assigned_partitions", len(self._ownership.partitions))
-        log.info("assignment changed", extra={how: number, "owned": len(self._ownership.partitions)})
-
-    def _rewind(self) -> None:
-        """Forget everything read and not inserted, and read it again from the committed offsets."""
-        self._ownership.rewound()
-        for start in self._take_up(self._consumer.assignment()):
-            self._consumer.seek(start)
-
-    # --- stop and report
+    # --- stop
 
     def _drain(self) -> None:
         """Insert and commit what was read, if ClickHouse takes it in time; the rest is read again by whoever is next."""
@@ -286,17 +230,3 @@ class Sink:
             elif not self._offsets.failing:
                 return
         log.warning("not everything was inserted in time; it will be read again")
-
-    def _report(self) -> None:
-        now = self._clock()
-        if now - self._report_at < REPORT_EVERY_S:
-            return
-        self._report_at = now
-        in_flight = sum(map(len, self._flight.batches)) if self._flight is not None else 0
-        self._metrics.set("smsift_buffered_messages", len(self._buffers) + in_flight)
-        for partition, offset in self._committed.items():
-            _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
-            if high >= 0:
-                self._metrics.set(
-                    "smsift_lag", max(0, high - offset), topic=partition.topic, partition=str(partition.number)
-                )

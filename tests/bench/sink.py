@@ -13,7 +13,7 @@ import uuid
 from typing import Any, Final
 
 import psutil
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from consumer.assignment import Partition
@@ -23,9 +23,8 @@ from consumer.kafka_clients import client_config
 from consumer.metrics import Metrics
 from consumer.settings import Settings, load_settings
 from consumer.sink.intent import Span
-from consumer.sink.rows import VERDICTS, Place, RowReader
+from consumer.sink.rows import VERDICTS, Place, RowMaker
 from consumer.sink.service import assemble, calm_collector
-from consumer.sink.sink import Sink
 from consumer.sink.writer import Batch, Writer
 from deploy.local import stack
 from producer_sim.corpus import open_corpus
@@ -109,13 +108,12 @@ def _sink(settings: Settings, client: Any, rows: int) -> float:
     settings = settings.model_copy(update={"sink_group": f"bench-{uuid.uuid4().hex[:8]}"})
     metrics, stop, started = Metrics("sink"), threading.Event(), list[float]()
 
-    class Timed(Sink):
-        def _on_assign(self, *arguments: Any) -> None:
-            started.append(time.monotonic())
-            super()._on_assign(*arguments)
+    def assigned(partitions: list[TopicPartition]) -> list[TopicPartition]:
+        started.append(time.monotonic())
+        return take_up(partitions)
 
     sink = assemble(settings, metrics=metrics, health=Health(60.0))
-    sink.__class__ = Timed
+    take_up, sink.reader._take_up = sink.reader._take_up, assigned
     worker = threading.Thread(target=sink.run, args=(stop,))
     worker.start()
     deadline = time.monotonic() + STALLED_S
@@ -130,9 +128,9 @@ def _sink(settings: Settings, client: Any, rows: int) -> float:
 
 def _bare(settings: Settings, values: list[bytes]) -> float:
     """Rows per second of inserts alone: rows are made before the clock starts, tokens never repeat."""
-    reader, writer = RowReader(settings.topics), Writer(settings)
+    maker, writer = RowMaker(settings.topics), Writer(settings)
     at = Place(settings.topics.ham, uuid.uuid4().hex, 0)
-    rows = [reader.read(value, at, number, lambda: None, lambda: (1, 0))[1] for number, value in enumerate(values)]
+    rows = [maker.make(value, at, number, lambda: None, lambda: (1, 0))[1] for number, value in enumerate(values)]
     size = settings.sink_batch_rows
     batches = [
         Batch(

@@ -69,7 +69,7 @@ def test_members_that_join_and_leave_leave_one_stored_row_per_verdict(
         until(lambda: tables.count("verdicts") > 100, "the first member works")
         for round_ in range(2):
             with running(settings, writer=Gated(settings, pace_s=0.02)) as joined:
-                until(lambda joined=joined: bool(joined.sink._ownership.partitions), "the second has partitions")
+                until(lambda joined=joined: bool(joined.sink.reader.ownership.partitions), "the second has partitions")
                 begin = RECORDS + 300 * round_
                 publish_verdicts(kafka.bootstrap_servers, settings.topics, range(begin, begin + 300), seed=2 + round_)
         until(lambda: tables.count("verdicts FINAL") == RECORDS + 600, "every verdict has a row")

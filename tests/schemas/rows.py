@@ -7,7 +7,7 @@ from typing import Any
 from consumer.assignment import Partition
 from consumer.settings import load_settings
 from consumer.sink.intent import Span
-from consumer.sink.rows import Place, RowReader
+from consumer.sink.rows import Place, RowMaker
 from consumer.sink.writer import Batch, Writer
 from schemas.topics import Topics
 from tests.sink.support import YESTERDAY, dead_headers, label, verdict
@@ -72,11 +72,9 @@ def write_day(url: str, database: str) -> None:
 
 def write(writer: Writer, topic: str, records: Sequence[tuple[bytes | None, Any]], partition: int = 0) -> None:
     """The records at offsets from 0 on, as one batch."""
-    reader = RowReader(TOPICS)
+    maker = RowMaker(TOPICS)
     rows: dict[Any, list[Any]] = {}
     for offset, (value, headers) in enumerate(records):
-        table, row = reader.read(
-            value, Place(topic, "topic-id", partition), offset, lambda h=headers: h, lambda: (1, 0)
-        )
+        table, row = maker.make(value, Place(topic, "topic-id", partition), offset, lambda h=headers: h, lambda: (1, 0))
         rows.setdefault(table, []).append(row)
     writer.write(Batch(Partition(topic, partition), 1, "topic-id", Span(0, len(records) - 1), rows))

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from consumer.sink.rows import DEAD_LETTERS, LABELS, VERDICTS, Place, Row, RowReader, Table
+from consumer.sink.rows import DEAD_LETTERS, LABELS, VERDICTS, Place, Row, RowMaker, Table
 from schemas.events import Verdict
 from schemas.topics import Topics
 from tests.sink.support import YESTERDAY, dead_headers, label, verdict
 
 TOPICS = Topics()
-READER = RowReader(TOPICS)
+MAKER = RowMaker(TOPICS)
 TIMESTAMP = 1_767_322_800_000
 YESTERDAY_MS = round(datetime.fromisoformat(f"{YESTERDAY}T03:04:05.678+00:00").timestamp() * 1000)
 
 
 def read(topic: str, value: Any, headers: Any = None, timestamp: int = TIMESTAMP) -> tuple[Table, Row]:
     raw = json.dumps(value).encode() if isinstance(value, dict) else value
-    return READER.read(raw, Place(topic, "topic-id", 3), 41, lambda: headers, lambda: (1, timestamp))
+    return MAKER.make(raw, Place(topic, "topic-id", 3), 41, lambda: headers, lambda: (1, timestamp))
 
 
 def named(read_row: tuple[Table, Row]) -> dict[str, Any]:
