@@ -309,6 +309,7 @@ def corpus(
     out: Annotated[Path, typer.Argument(help="JSONL file to write")],
     count: Annotated[int, typer.Option(min=1, help="Messages to draw")] = 10_000,
     forms: Annotated[Literal["all", "train", "test"], typer.Option(help="Which templates to draw from")] = "all",
+    spam_share: Annotated[float, typer.Option(min=0, max=1, help="Share of spam")] = 0.14,
     seed: Annotated[int, typer.Option(help="Same seed, same messages")] = 7,
 ) -> None:
     """Write draws of the built-in corpus as a labelled file, to train or evaluate on."""
@@ -317,7 +318,7 @@ def corpus(
     from producer_sim.corpus import generate
 
     with out.open("w", encoding="utf-8") as file:
-        for message in generate(seed, count, forms):
+        for message in generate(seed, count, forms, spam_share):
             row = {"text": message.text, "label": message.label, "category": message.category, "form": message.form}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     print(f"wrote {count} messages to {out}")

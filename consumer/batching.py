@@ -1,8 +1,9 @@
 """Micro-batches under a token budget. Knows nothing of Kafka or of models."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -36,15 +37,23 @@ class Batcher(Generic[T]):
     def tokens(self) -> int:
         return self._tokens
 
-    def add(self, item: T, tokens: int) -> None:
-        self._items.append((item, tokens, self._clock()))
-        self._tokens += tokens
+    @property
+    def full(self) -> bool:
+        """Whether there is enough for a whole micro-batch."""
+        return self._tokens >= self._budget.tokens or len(self._items) >= self._budget.messages
+
+    def extend(self, items: Sequence[T], tokens: Iterable[int]) -> None:
+        """Add items that came together, with the cost of each."""
+        now = self._clock()
+        costs = list(tokens)
+        self._items.extend(zip(items, costs, repeat(now)))
+        self._tokens += sum(costs)
 
     def wait_s(self) -> float | None:
         """Seconds until `take` would give a batch: 0 when one is full or has waited enough, None when empty."""
         if not self._items:
             return None
-        if self._tokens >= self._budget.tokens or len(self._items) >= self._budget.messages:
+        if self.full:
             return 0.0
         return max(0.0, self._items[0][2] + self._budget.linger_s - self._clock())
 

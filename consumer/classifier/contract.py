@@ -52,14 +52,6 @@ class Classifier(Protocol):
         """What the verdicts name. Never changes during the life of the object."""
         ...
 
-    def estimate_tokens(self, text: str) -> int:
-        """Return the approximate cost of a text in tokens, at least 1.
-
-        For the batcher's budget: called once per record on the consumer's thread, so it must not tokenise,
-        and it may be wrong by a factor of two either way. Never raises. Safe from any thread.
-        """
-        ...
-
     def classify(self, texts: Sequence[str]) -> list[Classification]:
         """Return one classification per text, in the order of the texts; an empty list for no texts.
 

@@ -41,10 +41,6 @@ class Model:
             normaliser_version=manifest.normaliser_version,
         )
 
-    def estimate_tokens(self, text: str) -> int:
-        """English has about four characters a token; scripts that the vocabulary hardly knows have one or two."""
-        return (len(text) // 4 if text.isascii() else len(text) // 2) + 2
-
     def classify(self, texts: Sequence[str]) -> list[Classification]:
         normalised = [normalise(text) for text in texts]
         readings = self._engine.read([each.text for each in normalised])

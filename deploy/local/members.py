@@ -87,6 +87,8 @@ def _member(name: str, arguments: list[str], settings: Settings, folder: Path, *
         **as_environment(settings),
         PREFIX + "HTTP_PORT": str(port),
         **{PREFIX + key: value for key, value in more.items()},
+        # Threads that wait for work by spinning take the cores from the other members.
+        "OMP_WAIT_POLICY": "PASSIVE",
     }
     log = folder / f"{name}.log"
     process = Leashed([sys.executable, "-m", "smsift", *arguments], log=log, environment=environment)

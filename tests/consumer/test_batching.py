@@ -17,8 +17,7 @@ def test_batches_keep_order_lose_nothing_and_stay_within_both_budgets(
     costs: list[int], tokens: int, messages: int
 ) -> None:
     batcher: Batcher[tuple[int, int]] = Batcher(Budget(tokens, messages, 0.0), Clock())
-    for number, cost in enumerate(costs):
-        batcher.add((number, cost), cost)
+    batcher.extend(list(enumerate(costs)), costs)
     taken = []
     while batch := batcher.take():
         assert len(batch) <= messages
@@ -32,11 +31,11 @@ def test_a_batch_is_ready_when_full_or_when_its_first_item_has_lingered() -> Non
     clock = Clock()
     batcher: Batcher[str] = Batcher(Budget(tokens=10, messages=3, linger_s=0.5), clock)
     assert batcher.wait_s() is None
-    batcher.add("a", 4)
+    batcher.extend(["a"], [4])
     clock.now = 0.2
-    batcher.add("b", 4)
+    batcher.extend(["b"], [4])
     assert batcher.wait_s() == 0.3
-    batcher.add("c", 4)
+    batcher.extend(["c"], [4])
     assert batcher.wait_s() == 0.0
     assert batcher.take() == ["a", "b"]
     assert batcher.wait_s() == pytest.approx(0.5)
@@ -46,6 +45,6 @@ def test_a_batch_is_ready_when_full_or_when_its_first_item_has_lingered() -> Non
 
 def test_clear_forgets_items_and_their_cost() -> None:
     batcher: Batcher[str] = Batcher(Budget(10, 3, 0.5), Clock())
-    batcher.add("a", 4)
+    batcher.extend(["a"], [4])
     batcher.clear()
     assert (len(batcher), batcher.tokens, batcher.wait_s(), batcher.take()) == (0, 0, None, [])
