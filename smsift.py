@@ -341,9 +341,7 @@ def bench(
     except ModuleNotFoundError as error:
         raise UserError("The benchmarks are part of the repository: run this in a checkout.") from error
     settings = load_settings()
-    report = pipeline.run(
-        settings, lambda: load_classifier(settings, classifier), messages=messages, repeats=repeats, name=classifier
-    )
+    report = pipeline.run(settings, lambda: load_classifier(settings, classifier), messages=messages, repeats=repeats)
     print("\n".join(report.json_lines() if json_lines else report.table()))
 
 

@@ -109,9 +109,9 @@ class Filter:
         self._health.turned()
         self._read()
         finished = self._take_finished()
-        self._start_next()  # before publishing: the model works while the broker commits
         if finished is not None:
-            self._publish(finished)
+            self._publish(finished)  # which starts the next batch while it waits for the broker
+        self._start_next()
         self.reader.report(len(self.batcher))
 
     # --- read, with bounded memory
@@ -207,6 +207,7 @@ class Filter:
             [scored.outgoing for scored in records],
             [TopicPartition(topic, number, offset) for (topic, number), offset in next_offsets.items()],
             self._consumer.consumer_group_metadata(),
+            meanwhile=self._start_next,
         )
         if committed:
             self._metrics.observe("smsift_transaction_seconds", self._clock() - started)

@@ -73,14 +73,24 @@ class Transactions:
         """
         self._retry("init", INIT_BUDGET_S, lambda: self._producer.init_transactions(ATTEMPT_S))
 
-    def publish(self, records: Sequence[Outgoing], offsets: list[TopicPartition], group_metadata: object) -> bool:
+    def publish(
+        self,
+        records: Sequence[Outgoing],
+        offsets: list[TopicPartition],
+        group_metadata: object,
+        meanwhile: Callable[[], None],
+    ) -> bool:
         """Return True when records and offsets are committed, False when nothing of them is: then read again.
+
+        `meanwhile` is called once all is handed over and the broker is about to be waited for: what it starts in
+        another thread then runs while this one needs no processor.
 
         Raises FencedError or TransactionFailedError; the outcome is then settled by the next start.
         """
         try:
             self._retry("begin", BUDGET_S, self._producer.begin_transaction)
             self._produce(records)
+            meanwhile()
             self._retry(
                 "send offsets",
                 BUDGET_S,

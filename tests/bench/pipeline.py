@@ -1,9 +1,9 @@
-"""Exactly-once throughput of the filter, beside bare transactional loops in the same run.
+"""Exactly-once throughput of the filter, beside the bare transactional loop in the same run.
 
-All read the same inbound topic of real-looking events from its start with a group of their own, publish one record for
+Both read the same inbound topic of real-looking events from its start with a group of their own, publish one record for
 each in transactions of the same size, commit the offsets in them, and stop at the last record. The bare loop publishes
 a ready-made verdict with its header, so it moves as many bytes as the filter and does nothing else: it is what the
-clients and the broker allow. The copying loop publishes the inbound bytes as they are, a third of the size.
+clients and the broker allow.
 """
 
 import itertools
@@ -13,9 +13,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from consumer.assignment import Partition
@@ -36,19 +36,15 @@ from schemas.errors import UserError
 from schemas.topics import create_topics
 from tests.bench.report import Case, Report
 
-FILTER: Final = "filter"
 BARE: Final = "bare loop"
-COPY: Final = "bare loop, copying"
 TEXTS: Final = 20_000  # distinct messages; drawing them costs more than sending them
-BATCH: Final = 4_000  # messages in a transaction, in both
+BATCHES: Final = (250, 1_000, 4_000)  # messages in a transaction, in all of them
 TOKENS: Final = 1_000_000  # no limit: the null classifier has no token budget to keep
 PARTITIONS: Final = 4
 STALLED_S: Final = 60.0
 
 
-def run(
-    settings: Settings, load_classifier: Callable[[], Classifier], *, messages: int, repeats: int, name: str
-) -> Report:
+def run(settings: Settings, load_classifier: Callable[[], Classifier], *, messages: int, repeats: int) -> Report:
     """Interleave filter and bare loop `repeats` times on one broker and return medians and ratios.
 
     Raises UserError where the broker cannot be had.
@@ -57,7 +53,6 @@ def run(
         here = load_settings(
             bootstrap_servers=servers,
             topic_prefix=f"bench{uuid.uuid4().hex[:8]}.",
-            batch_messages=BATCH,
             batch_tokens=TOKENS,
         )
         admin = AdminClient(client_config(here))
@@ -68,32 +63,28 @@ def run(
             classifier = load_classifier()
             classifier.warm_up()
             calm_garbage_collector()
-            rates = _interleaved(here, classifier, messages, repeats)
+            cases = list(_measure(here, classifier, messages, repeats))
         finally:
             admin.delete_topics(list(here.topics.all))
-    ours = rates.pop(FILTER)
-    cases = [_case(f"filter, {name} classifier", ours)]
-    for peer, theirs in rates.items():
-        cases.append(_case(peer, theirs))
-        ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
-        for what, ratio in (("median", median(ratios)), ("lowest", min(ratios)), ("highest", max(ratios))):
-            cases.append(Case("pipeline", cases[0].case, f"{what} ratio", ratio, "", peer, ratio))
-    return Report({"messages": messages, "repeats": repeats, "batch": BATCH}, classifier.identity.digest, cases)
+    return Report({"messages": messages, "repeats": repeats}, classifier.identity.digest, cases)
 
 
-def _interleaved(settings: Settings, classifier: Classifier, messages: int, repeats: int) -> dict[str, list[float]]:
+def _measure(settings: Settings, classifier: Classifier, messages: int, repeats: int) -> Iterator[Case]:
     verdict = next(iter(_published(settings, classifier)))
-    runs: dict[str, Callable[[], float]] = {
-        FILTER: lambda: _filter(settings, classifier, messages),
-        BARE: lambda: _bare(settings, messages, lambda message: (verdict.value, message.key(), verdict.headers)),
-        COPY: lambda: _bare(settings, messages, lambda message: (message.value(), message.key(), None)),
-    }
-    runs[COPY]()  # not counted: the first transactions on a broker load its coordinator
-    rates: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run_once in runs.items():
-            rates[name].append(run_once())
-    return rates
+    _bare(settings, messages, BATCHES[-1], verdict)  # not counted: the first transactions load the coordinator
+    for batch in BATCHES:
+        here = settings.model_copy(update={"batch_messages": batch})
+        pairs = [
+            (_filter(here, classifier, messages), _bare(settings, messages, batch, verdict)) for _ in range(repeats)
+        ]
+        ratios = [ours / bare for ours, bare in pairs]
+        case = f"filter, {batch} a transaction"
+        yield Case("pipeline", case, "rate", median(ours for ours, _ in pairs), "messages/s", BARE, median(ratios))
+        yield Case("pipeline", case, "lowest ratio", min(ratios), "", BARE, min(ratios))
+        yield Case("pipeline", case, "highest ratio", max(ratios), "", BARE, max(ratios))
+        yield Case(
+            "pipeline", f"{BARE}, {batch} a transaction", "rate", median(bare for _, bare in pairs), "messages/s"
+        )
 
 
 def _published(settings: Settings, classifier: Classifier) -> Iterator[Outgoing]:
@@ -161,8 +152,8 @@ def _until(done: Callable[[], bool], started: list[float]) -> float:
     return time.monotonic() - started[0]
 
 
-def _bare(settings: Settings, messages: int, made: Callable[["Message[bytes, bytes]"], tuple[Any, Any, Any]]) -> float:
-    """The same clients and settings as the filter's, and between consume and produce only `made`."""
+def _bare(settings: Settings, messages: int, size: int, verdict: Outgoing) -> float:
+    """The same clients and settings as the filter's, and nothing between consume and produce."""
     name = f"bare-{uuid.uuid4().hex[:8]}"
     consumer = Consumer(consumer_config(settings, name, **{"auto.offset.reset": "earliest"}))
     producer = Producer(transactional_config(settings.model_copy(update={"transactional_id": name})))
@@ -172,14 +163,13 @@ def _bare(settings: Settings, messages: int, made: Callable[["Message[bytes, byt
     consumer.subscribe([settings.topics.inbound], on_assign=lambda *_: started.append(time.monotonic()))
     done = 0
     while done < messages:
-        batch = consumer.consume(BATCH, 0.05)
+        batch = consumer.consume(size, 0.05)
         if not batch:
             continue
         producer.begin_transaction()
         offsets: dict[Any, int] = {}
         for message in batch:
-            value, key, headers = made(message)
-            producer.produce(out, value, key, headers=headers)
+            producer.produce(out, verdict.value, message.key(), headers=cast("Any", verdict.headers))
             offsets[message.topic(), message.partition()] = (message.offset() or 0) + 1
         positions = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
         producer.send_offsets_to_transaction(positions, consumer.consumer_group_metadata(), 30)

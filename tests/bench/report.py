@@ -42,10 +42,10 @@ class Report:
         about = machine()
         sizes = ", ".join(f"{name} {value:,}" for name, value in self.sizes.items())
         yield f"{about['cpu']}, {about['cores']} cores; {sizes}"
-        yield f"{'case':28} {'metric':14} {'value':>12} {'unit':12} {'ratio':>7} to"
+        yield f"{'case':34} {'metric':14} {'value':>12} {'unit':12} {'ratio':>7} to"
         for case in self.cases:
             ratio = "" if case.ratio is None else f"{case.ratio:.2f}"
-            yield f"{case.case:28} {case.metric:14} {case.value:12,.2f} {case.unit:12} {ratio:>7} {case.peer or ''}".rstrip()
+            yield f"{case.case:34} {case.metric:14} {case.value:12,.2f} {case.unit:12} {ratio:>7} {case.peer or ''}".rstrip()
 
 
 def machine() -> dict[str, Any]:

@@ -40,7 +40,9 @@ class ScriptedProducer:
 
 
 def publish(producer: ScriptedProducer) -> bool:
-    return Transactions(producer, Clock()).publish(RECORDS, [], object())  # type: ignore[arg-type]
+    return Transactions(producer, Clock()).publish(
+        RECORDS, [], object(), meanwhile=lambda: producer.calls.append("meanwhile")
+    )  # type: ignore[arg-type]
 
 
 def test_the_steps_come_in_order() -> None:
@@ -50,6 +52,7 @@ def test_the_steps_come_in_order() -> None:
         "begin_transaction",
         "produce",
         "produce",
+        "meanwhile",
         "send_offsets_to_transaction",
         "commit_transaction",
     ]
