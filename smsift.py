@@ -138,7 +138,7 @@ def status() -> None:
 @app.command(rich_help_panel="Local stack")
 def demo(
     count: Annotated[int, typer.Option(min=1, help="Messages to send")] = 3000,
-    rate: Annotated[float, typer.Option(min=0.1, help="Messages per second")] = 150.0,
+    rate: Annotated[float, typer.Option(min=0.1, help="Messages per second")] = 100.0,
     filters: Annotated[int, typer.Option(min=1, help="Filters in the consumer group")] = 2,
     corpus: Annotated[str | None, typer.Option(help="Labelled file or hub data set id; default: built-in")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same messages")] = 7,

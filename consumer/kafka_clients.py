@@ -57,6 +57,8 @@ def consumer_config(settings: Settings, group: str, **extra: Any) -> dict[str, A
         "auto.offset.reset": "error",
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": SESSION_TIMEOUT_MS,
+        # A member learns of a rebalance by its next heartbeat, and a new one waits for that: 3 s by default.
+        "heartbeat.interval.ms": 1_000,
         "max.poll.interval.ms": MAX_POLL_INTERVAL_MS,
         # Prefetch: enough for a few micro-batches, bounded far below the memory a filter may use.
         "queued.max.messages.kbytes": 16_384,

@@ -69,6 +69,8 @@ def _attempt(java: str, jars: Path, data: Path, port: int) -> Broker | None:
             java,
             # Half a gigabyte carries hundreds of partitions; the serial collector has the smallest footprint.
             *("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-Djava.awt.headless=true"),
+            # The second compiler takes half a core for the first minute, which is all that a demo or a test lives.
+            "-XX:TieredStopAtLevel=1",
             f"-Dlog4j2.configurationFile={_LOG4J.as_uri()}",
             f"-Dsmsift.kafka.log={log}",
             *("-cp", classpath, "kafka.Kafka", str(properties)),

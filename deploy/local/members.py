@@ -6,7 +6,7 @@ import re
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,6 +38,9 @@ class Member:
 
     def ready(self) -> bool:
         return self._get("/readyz") is not None
+
+    def owns_partitions(self) -> bool:
+        return self.samples().get("smsift_assigned_partitions", 0) > 0
 
     def samples(self) -> dict[str, float]:
         """Its metrics, summed over labels except `outcome`: {"smsift_records_total.spam": 12, "smsift_lag": 3, …}."""
@@ -72,12 +75,19 @@ def members(settings: Settings, filters: int, folder: Path) -> Iterator[list[Mem
             started.append(ending.enter_context(_member(name, arguments, settings, folder, THREADS=str(threads))))
         deadline = time.monotonic() + READY_S
         for member in started:
-            while not member.ready():
-                member.raise_if_ended()
-                if time.monotonic() > deadline:
-                    raise UserError(f"{member.name} was not ready within {READY_S:.0f} s; see {member.log}.")
-                time.sleep(POLL_S)
+            _wait_until(member, member.ready, "was not ready", deadline)
+        if filters <= settings.inbound_partitions:  # a join is settled when the last one has its share
+            for member in started[1:]:
+                _wait_until(member, member.owns_partitions, "got no partitions", deadline)
         yield started[1:] + started[:1]
+
+
+def _wait_until(member: Member, condition: Callable[[], bool], failed: str, deadline: float) -> None:
+    while not condition():
+        member.raise_if_ended()
+        if time.monotonic() > deadline:
+            raise UserError(f"{member.name} {failed} within {READY_S:.0f} s; see {member.log}.")
+        time.sleep(POLL_S)
 
 
 @contextlib.contextmanager
