@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
+# The system's certificates, as pip does: behind a company's proxy its own are not enough.
+UV := $(BIN)/uv --system-certs --quiet
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -18,8 +20,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("smsift needs Python 3.11 or newer, not " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(UV) pip sync --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(INSTALLED)
 
 demo: setup  ## watch messages flow through Kafka, the model and ClickHouse, and check every one
@@ -41,7 +43,7 @@ bench: setup  ## measure the pipeline beside the bare transactional loop
 	$(BIN)/smsift bench pipeline
 
 lock: setup  ## resolve the dependencies anew
-	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --all-extras pyproject.toml -o requirements.lock
+	$(UV) pip compile --generate-hashes --no-emit-index-url --python-version 3.11 --all-extras pyproject.toml -o requirements.lock
 
 clean:  ## remove what setup and the demo made
 	rm -rf $(VENV) .smsift
