@@ -1,7 +1,7 @@
 """The filter: consume → classify → publish, each inbound record to exactly one of spam, ham and dead.
 
-    owner thread   consume ─ decode ─ batch ─┐                ┌─ drop what left ─ transaction ─ commit
-    worker thread                            └─ classify ─────┘
+    owner thread   consume ─ batch ─┐                             ┌─ drop what left ─ transaction ─ commit
+    worker thread                   └─ decode ─ classify ─ encode ┘
 
 One thread owns consumer and producer; the model runs in another, on batches that carry their own offsets. No
 transaction is open while it runs, so a rebalance finds nothing to commit: work on a partition that has left is
@@ -18,7 +18,7 @@ from operator import attrgetter
 from threading import Event as StopEvent
 from typing import Any, Final
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from consumer.assignment import OffsetWentBackError, Partition
 from consumer.batching import Batcher, Budget
@@ -32,11 +32,12 @@ from consumer.scoring import Scored, ScoredBatch, Scorer
 from consumer.settings import Settings
 from consumer.signals import stop_on_signals
 from consumer.starting import first_offsets
-from consumer.transactions import FencedError, Transactions
+from consumer.transactions import FencedError, TransactionFailedError, Transactions
 from consumer.verdicts import Privacy, VerdictEncoder
 
 log = logging.getLogger("smsift.filter")
 
+EXIT_RESTART: Final = 1
 EXIT_FENCED: Final = 3
 # A poll serves rebalances and wakes at the first record; this bounds how late a finished batch is noticed.
 POLL_S: Final = 0.01
@@ -244,6 +245,7 @@ class Filter:
 
     def _drain(self) -> None:
         """Publish what is in the model, if it answers in time; the rest is read again by whoever is next."""
+        self.batcher.clear()
         deadline = self._clock() + self._settings.drain_s
         while self._in_model:
             wait([self._in_model[0]], timeout=max(0.0, deadline - self._clock()))
@@ -307,7 +309,9 @@ def filter_consumer_config(settings: Settings) -> dict[str, Any]:
 
 
 def run(settings: Settings, load_classifier: Callable[[], Classifier]) -> int:
-    """Run a filter until SIGTERM or SIGINT. Returns the exit code: 0, or 3 where another producer has taken the id.
+    """Run a filter until SIGTERM or SIGINT.
+
+    Returns the exit code: 0; 1 where only a new process can go on; 3 where another producer has taken the id.
 
     Raises UserError where settings, broker, topics or model are not as they must be.
     """
@@ -325,6 +329,9 @@ def run(settings: Settings, load_classifier: Callable[[], Classifier]) -> int:
     except FencedError as fenced:
         log.error(str(fenced))  # noqa: TRY400 - expected, and said in full
         return EXIT_FENCED
+    except (TransactionFailedError, KafkaException) as failed:
+        log.error("ended, for a restart to settle what was open: %s", failed)  # noqa: TRY400 - its place says nothing
+        return EXIT_RESTART
     finally:
         if server is not None:
             server.close()

@@ -11,12 +11,12 @@ import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from consumer.decode import decode
+from consumer.decode import Sms, decode
 from producer_sim.corpus import built_in
 from producer_sim.traffic import Plan, Report, Truth, simulate
 from producer_sim.verify import Verification, end_offsets, verify
 from schemas.errors import UserError
-from schemas.events import DeadLetter, Label, SmsEvent
+from schemas.events import DeadLetter, Label
 from schemas.topics import Topics
 from tests.broker.support import read_all
 from tests.stack import TestKafka
@@ -73,7 +73,7 @@ class Judge:
                 "source_partition": record.partition(),
                 "source_offset": record.offset() + offset,
             }
-            if isinstance(decode(record.value(), record.headers()), SmsEvent):
+            if isinstance(decode(record.value(), record.headers()), Sms):
                 value = {"label": "spam" if record.offset() % 3 else "ham", **source}
                 topic = self.topics.spam if record.offset() % 3 else self.topics.ham
                 self._producer.produce(topic, orjson.dumps(value), record.key())
@@ -100,7 +100,7 @@ def test_every_event_of_a_run_is_in_the_topic_and_its_truth_in_the_labels(
     events = [record for record in records if record.topic() == topics.inbound]
     labels = [Label.model_validate_json(record.value()) for record in records if record.topic() == topics.labels]
     assert (sent.sent, sent.failed) == (len(events), 0) == (COUNT, 0)
-    sound = [event for event in (decode(r.value(), r.headers()) for r in events) if isinstance(event, SmsEvent)]
+    sound = [event for event in (decode(r.value(), r.headers()) for r in events) if isinstance(event, Sms)]
     assert {label.event_id for label in labels} == {event.event_id for event in sound}
     assert len(labels) == len(sound) == COUNT - sent.malformed == sent.labels
 
@@ -111,7 +111,7 @@ def test_a_senders_messages_share_a_partition_and_keep_their_order(
     of_sender = defaultdict(list)
     for record in read_all(kafka.bootstrap_servers, [topics.inbound]):
         event = decode(record.value(), record.headers())
-        if isinstance(event, SmsEvent):
+        if isinstance(event, Sms):
             of_sender[event.sender].append((record.partition(), record.offset(), int(event.event_id.split("-")[-1])))
     assert len(of_sender) > 5
     for places in of_sender.values():

@@ -8,14 +8,14 @@ from itertools import islice, pairwise
 import pytest
 from confluent_kafka import Producer
 
-from consumer.decode import Rejection, decode
+from consumer.decode import Rejection, Sms, decode
 from producer_sim.corpus import Message, built_in
 from producer_sim.labels import label_maker
 from producer_sim.malformed import MALFORMED, ODD, Wire
 from producer_sim.population import Population
 from producer_sim.traffic import Plan, Truth, records, simulate, stopped_by_signals
 from schemas.errors import UserError
-from schemas.events import Label, SmsEvent
+from schemas.events import Label
 from schemas.topics import Topics
 
 NOON = 1_800_000_000.0
@@ -40,7 +40,7 @@ def test_runs_of_different_names_share_no_event_id() -> None:
 def test_every_sound_record_keeps_the_contract_and_is_keyed_by_its_sender() -> None:
     for truth, wire in made(Plan()):
         event = decode(wire.value, wire.headers)
-        assert isinstance(event, SmsEvent)
+        assert isinstance(event, Sms)
         assert wire.key == event.sender.encode()
         assert event.event_id == truth.event_id
         assert event.received_at.timestamp() == truth.intended
@@ -69,7 +69,7 @@ def test_every_malformed_record_is_refused_by_the_filter(maker, uniform: float) 
 def test_every_odd_record_is_judged_like_any_other(maker) -> None:
     wire = maker.make(sound_fields(), lambda: 0.5)
     event = decode(wire.value, wire.headers)
-    assert isinstance(event, SmsEvent)
+    assert isinstance(event, Sms)
     assert event.event_id == "e1"
 
 
