@@ -173,10 +173,10 @@ def migrate() -> None:
 def make_topics(settings: "Settings") -> list[str]:
     from confluent_kafka.admin import AdminClient
 
-    from consumer.kafka_clients import client_config
+    from consumer.kafka_clients import client, client_config
     from schemas.topics import create_topics
 
-    admin = AdminClient(client_config(settings))
+    admin = client(AdminClient, client_config(settings))
     return create_topics(admin, settings.topic_prefix, settings.inbound_partitions, settings.replication_factor)
 
 

@@ -1,41 +1,86 @@
 """Dead letters: what becomes of a record that gets no verdict, and when too many of them mean that we are at fault."""
 
+import hashlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from consumer.decode import Headers, Rejection
 from schemas.events import DeadLetter
 
 ORIGINAL: Final = "original."  # prefix of the source record's own headers, so that a replay can restore them
 MAX_HEADER_BYTES: Final = 32 * 1024  # of those headers; with our own they stay under the 64 KiB that sms.dead adds
+HEADER_OVERHEAD: Final = 10  # lengths of name and value on the wire
+OWN_BYTES: Final = 4 * 1024  # more than our own headers ever take
 
 
-def dead_headers(
-    rejection: Rejection, source: tuple[str, str, int, int], failed_at: datetime, original: Headers | None
-) -> Headers:
-    """The headers of the dead letter for the record at `source` (topic, topic id, partition, offset)."""
-    topic, topic_id, partition, offset = source
+class Place(NamedTuple):
+    """Where an inbound record lies."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    offset: int
+
+
+class Dead(NamedTuple):
+    """A dead letter as it is published."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def dead_letter(
+    rejection: Rejection,
+    place: Place,
+    failed_at: datetime,
+    record: tuple[bytes | None, bytes | None, Headers | None],
+    limit: int,
+) -> Dead:
+    """The dead letter for the record (key, value, headers) at `place`, at most `limit` bytes large.
+
+    It holds the original bytes. A record too large even for sms.dead (the broker counts compressed bytes, so one can
+    be) leaves its size and digest instead: better than a stream that one record stops.
+    """
+    key, value, original = record
+    kept, cut = _that_fit(original or [])
+    size = len(key or b"") + len(value or b"")
+    extra: Headers = [("original_headers_cut", b"true")] if cut else []
+    if size + sum(map(_size, kept)) + OWN_BYTES > limit:
+        digest = hashlib.sha256(value or b"").hexdigest()
+        extra += [("original_size", str(size).encode()), ("original_sha256", digest.encode())]
+        detail = f"The record has {size} bytes, more than fit into a dead letter, which holds its digest instead."
+        rejection, key, value, kept = Rejection("too_large", detail, rejection.own_fault), None, None, []
     letter = DeadLetter(
         reason=rejection.reason,
         detail=rejection.detail,
-        source_topic=topic,
-        source_topic_id=topic_id,
-        source_partition=partition,
-        source_offset=offset,
+        source_topic=place.topic,
+        source_topic_id=place.topic_id,
+        source_partition=place.partition,
+        source_offset=place.offset,
         failed_at=failed_at,
     )
-    headers: Headers = list(letter.as_headers())
+    return Dead(key, value, [*letter.as_headers(), *kept, *extra])
+
+
+def _that_fit(original: Headers) -> tuple[Headers, bool]:
+    """The original headers under their new names, up to the bound, and whether any were left out."""
+    kept: Headers = []
     room = MAX_HEADER_BYTES
-    for name, value in original or []:
-        room -= len(name.encode()) + len(value or b"")
+    for name, value in original:
+        renamed = (ORIGINAL + name, value)
+        room -= _size(renamed)
         if room < 0:
-            headers.append(("original_headers_cut", b"true"))
-            break
-        headers.append((ORIGINAL + name, value))
-    return headers
+            return kept, True
+        kept.append(renamed)
+    return kept, False
+
+
+def _size(header: tuple[str, bytes | None]) -> int:
+    return len(header[0].encode()) + len(header[1] or b"") + HEADER_OVERHEAD
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ accepts pydantic accepts with the same values.
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, cast
 
 import msgspec
 from msgspec import Meta
@@ -16,6 +16,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from schemas.events import EARLIEST, EVENT_SCHEMA, LATEST, MAX_TEXT_CHARACTERS, SCHEMA_HEADER, SmsEvent
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
 
 Headers = list[tuple[str, bytes | None]]
 
@@ -66,7 +69,7 @@ def _plain(value: bytes) -> Sms | None:
     """The event, where it is one beyond doubt."""
     try:
         sms = _read_plain(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the last: brackets nested by the thousand
         return None
     if sms.received_at.tzinfo is not UTC:
         return None
@@ -97,6 +100,14 @@ def _judge(value: bytes) -> Sms | Rejection:
         country=event.country,
         encoding=event.encoding,
     )
+
+
+def headers_of(message: "Message[bytes, bytes]") -> Headers | Rejection | None:
+    """The record's headers, or why they cannot be read. Ask once: after a refusal the client's next answer is not safe."""
+    try:
+        return cast("Headers | None", message.headers())
+    except (SystemError, UnicodeDecodeError):
+        return Rejection("bad_headers", "The name of a header is not UTF-8.")
 
 
 def _unknown_schema(headers: Headers) -> Rejection | None:

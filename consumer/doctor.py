@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from consumer.kafka_clients import ADMIN_TIMEOUT_S, client_config, consumer_config, transactional_config
+from consumer.clickhouse import connect, explain
+from consumer.kafka_clients import ADMIN_TIMEOUT_S, client, client_config, consumer_config, transactional_config
 from consumer.settings import Settings
 from schemas.errors import UserError
 from schemas.topics import TOPICS
@@ -42,6 +44,8 @@ def _guarded(what: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Findi
         yield from look()
     except UserError as error:
         yield Finding("wrong", str(error))
+    except ClickHouseError as error:
+        yield Finding("wrong", f"ClickHouse refuses: {explain(error)}.")
     except KafkaException as error:
         yield Finding("wrong", f"{what} does not answer: {error.args[0].str()}.")
 
@@ -57,7 +61,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
 
 def _kafka(settings: Settings) -> Iterator[Finding]:
     servers = settings.require_bootstrap_servers()
-    admin = AdminClient({**client_config(settings), "log_level": 0})
+    admin = client(AdminClient, {**client_config(settings), "log_level": 0})
     known = admin.list_topics(timeout=ADMIN_TIMEOUT_S)
     yield Finding("good", f"Kafka answers at {servers} with {len(known.brokers)} broker(s).")
     missing = [
@@ -115,7 +119,6 @@ def _config(admin: AdminClient, topic: str) -> dict[str, str]:
 
 
 def _clickhouse(settings: Settings) -> Iterator[Finding]:
-    from consumer.clickhouse import connect
     from schemas.clickhouse.migrate import applied_digests, migrations
 
     client = connect(settings)

@@ -25,7 +25,7 @@ from consumer.batching import Batcher, Budget
 from consumer.classifier.contract import Classifier
 from consumer.dead_letters import FaultLimit, FaultWatch
 from consumer.health import Health, serve_health
-from consumer.kafka_clients import consumer_config, librdkafka_log, topic_ids, transactional_config
+from consumer.kafka_clients import client, consumer_config, topic_ids, transactional_config
 from consumer.metrics import Metrics
 from consumer.reader import GroupReader, Record
 from consumer.scoring import Scored, ScoredBatch, Scorer
@@ -292,11 +292,12 @@ def assemble(
     topic_id = topic_ids(settings, [topics.inbound, topics.spam, topics.ham, topics.dead])[topics.inbound]
     privacy = Privacy(settings.pseudonym_secret, settings.text_mode)
     encoder = VerdictEncoder(classifier.identity, topics.inbound, topic_id, privacy)
+    producing = transactional_config(settings)
     return Filter(
         settings,
-        consumer=consumer or Consumer(filter_consumer_config(settings), logger=librdkafka_log),
-        transactions=Transactions(producer or Producer(transactional_config(settings), logger=librdkafka_log)),
-        scorer=Scorer(classifier, encoder, topics, topic_id),
+        consumer=consumer or client(Consumer, filter_consumer_config(settings)),
+        transactions=Transactions(producer or client(Producer, producing)),
+        scorer=Scorer(classifier, encoder, topics, topic_id, dead_limit=int(producing["message.max.bytes"])),
         metrics=metrics,
         health=health,
     )

@@ -41,7 +41,8 @@ class Health:
 
     @property
     def live(self) -> bool:
-        return self._clock() - self._last_turn < self._stall_s
+        """A service that is still starting is: loading a model or taking over a transactional id may take a minute."""
+        return "start" in self._obstacles or self._clock() - self._last_turn < self._stall_s
 
     @property
     def obstacles(self) -> dict[str, str]:

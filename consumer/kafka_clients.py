@@ -4,9 +4,9 @@ Settings may override any property except those that the guarantees stand on.
 """
 
 import logging
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import Consumer, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from consumer.settings import KafkaProperties, Settings
@@ -34,6 +34,20 @@ _GUARANTEES_CONSUMER: Final = (
 _GUARANTEES_PRODUCER: Final = ("transactional.id", "enable.idempotence", "acks", "partitioner")
 # KIP-848's protocol hands these to the broker and refuses them from a client.
 _CLASSIC_ONLY: Final = ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy")
+
+
+Client = TypeVar("Client", Consumer, Producer, AdminClient)
+
+
+def client(kind: type[Client], config: dict[str, Any]) -> Client:
+    """A client with this configuration, whose own log goes where ours goes.
+
+    Raises UserError where librdkafka refuses a property or its value.
+    """
+    try:
+        return kind(config, logger=librdkafka_log)
+    except KafkaException as error:
+        raise UserError(f"Kafka's client refuses the settings: {error.args[0].str()}.") from error
 
 
 def client_config(settings: Settings) -> dict[str, Any]:
@@ -108,7 +122,7 @@ def topic_ids(settings: Settings, topics: list[str]) -> dict[str, str]:
 
     Raises UserError where the broker does not answer or a topic is not there.
     """
-    admin = AdminClient({**client_config(settings), "log_level": 0})
+    admin = client(AdminClient, {**client_config(settings), "log_level": 0})
     ids = {}
     for name, future in admin.describe_topics(TopicCollection(topics), request_timeout=ADMIN_TIMEOUT_S).items():
         try:

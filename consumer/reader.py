@@ -74,6 +74,7 @@ class GroupReader:
             self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
         self._health.blocked("group", "waiting for the group's first assignment")
+        self._health.turned()
         self._health.cleared("start")
 
     def leave(self) -> None:

@@ -9,24 +9,29 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
+from itertools import islice
 from queue import SimpleQueue
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from consumer.classifier.contract import Classification, Classifier
-from consumer.dead_letters import dead_headers
-from consumer.decode import CURRENT_SCHEMA, Headers, Rejection, Sms, decode
+from consumer.dead_letters import Place, dead_letter
+from consumer.decode import CURRENT_SCHEMA, Headers, Rejection, Sms, decode, headers_of
 from consumer.reader import Record
 from consumer.transactions import Outgoing
 from consumer.verdicts import VerdictEncoder
 from schemas.events import SCHEMA_HEADER, VERDICT_SCHEMA
-from schemas.topics import Topics
+from schemas.topics import DEAD_MAX_BYTES, Topics
 
 log = logging.getLogger("smsift.scoring")
 
-TRACEPARENT: Final = "traceparent"  # W3C Trace Context, passed through
+TRACEPARENT: Final = "traceparent"  # W3C Trace Context, passed through; one, of 55 characters in today's version
+TRACEPARENT_BYTES: Final = 128
 _VERDICT_HEADERS: Final[Headers] = [(SCHEMA_HEADER, VERDICT_SCHEMA.encode())]
 _CLASSIFIER_FAILED: Final = Rejection(
     "classifier_failed", "The model failed on this record alone; see the filter's log at this time.", own_fault=True
+)
+_DECODER_FAILED: Final = Rejection(
+    "decoder_failed", "The decoder failed on this record; see the filter's log at this time.", own_fault=True
 )
 
 
@@ -49,11 +54,19 @@ class ScoredBatch(NamedTuple):
 class Scorer:
     """Classifies in one worker thread, one micro-batch at a time."""
 
-    def __init__(self, classifier: Classifier, encoder: VerdictEncoder, topics: Topics, topic_id: str) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        encoder: VerdictEncoder,
+        topics: Topics,
+        topic_id: str,
+        dead_limit: int = DEAD_MAX_BYTES,
+    ) -> None:
         self._classifier = classifier
         self._encoder = encoder
         self._topic_of = {"spam": topics.spam, "ham": topics.ham}
         self._dead_topic = topics.dead
+        self._dead_limit = dead_limit
         self._topic_id = topic_id
         self._tasks: SimpleQueue[tuple[list[Record], Future[ScoredBatch]]] = SimpleQueue()
         # A daemon, unlike an executor's thread: a model that hangs must not keep the process from ending.
@@ -75,8 +88,11 @@ class Scorer:
 
     def score(self, batch: Sequence[Record]) -> ScoredBatch:
         """Never raises for what a record holds; a text on which the model throws becomes a dead letter."""
-        headers = [cast("Headers | None", record.message.headers()) for record in batch]
-        contents = [decode(record.message.value(), own) for record, own in zip(batch, headers, strict=True)]
+        headers, contents = [], []
+        for record in batch:
+            own, content = _read(record)
+            headers.append(own)
+            contents.append(content)
         texts = [content.text for content in contents if isinstance(content, Sms)]
         started = time.perf_counter()
         answers = iter(classify_in_parts(self._classifier.classify, texts))
@@ -96,16 +112,29 @@ class Scorer:
         return ScoredBatch(records, seconds)
 
     def _dead(self, record: Record, headers: Headers | None, rejection: Rejection, now: datetime) -> Scored:
-        source = (record.partition.topic, self._topic_id, record.partition.number, record.offset)
-        key, value = record.message.key(), record.message.value()
-        outgoing = Outgoing(self._dead_topic, key, value, dead_headers(rejection, source, now, headers))
-        return Scored(record, outgoing, "dead", rejection)
+        place = Place(record.partition.topic, self._topic_id, record.partition.number, record.offset)
+        original = (record.message.key(), record.message.value(), headers)
+        letter = dead_letter(rejection, place, now, original, self._dead_limit)
+        return Scored(record, Outgoing(self._dead_topic, letter.key, letter.value, letter.headers), "dead", rejection)
+
+
+def _read(record: Record) -> tuple[Headers | None, Sms | Rejection]:
+    """Headers and content. Whatever the decoder may throw costs this one record, and counts as our own fault."""
+    headers = headers_of(record.message)
+    if isinstance(headers, Rejection):
+        return None, headers
+    try:
+        return headers, decode(record.message.value(), headers)
+    except Exception as error:  # noqa: BLE001
+        log.error("the decoder failed", extra={"error": type(error).__name__, "at": _place(error)})  # noqa: TRY400
+        return headers, _DECODER_FAILED
 
 
 def _verdict_headers(original: Headers | None) -> Headers:
     if not original or original == CURRENT_SCHEMA:
         return _VERDICT_HEADERS
-    return [*_VERDICT_HEADERS, *(header for header in original if header[0] == TRACEPARENT)]
+    traces = (header for header in original if header[0] == TRACEPARENT and len(header[1] or b"") <= TRACEPARENT_BYTES)
+    return [*_VERDICT_HEADERS, *islice(traces, 1)]
 
 
 def classify_in_parts(

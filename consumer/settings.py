@@ -100,9 +100,18 @@ class Settings(BaseSettings):
     corpus_dir: Path | None = Field(None, description="folder of labelled corpora, for the tests that can use them")
 
     @model_validator(mode="after")
-    def _readable_key(self) -> "Settings":
-        if self.pseudonym_key_file is not None and not self.pseudonym_key_file.is_file():
-            raise ValueError("pseudonym_key_file: no such file")
+    def _usable_key(self) -> "Settings":
+        """A key that is asked for and not there would let numbers leave as they are."""
+        if self.pseudonym_key_file is not None:
+            try:
+                self.pseudonym_key_file.read_bytes()
+            except OSError as error:
+                raise ValueError(f"SMSIFT_PSEUDONYM_KEY_FILE: {error.strerror or 'cannot be read'}") from None
+        key = self.pseudonym_secret
+        if key is not None and not key.strip():
+            raise ValueError("the pseudonym key is empty")
+        if self.text_mode == "hash" and key is None:
+            raise ValueError("SMSIFT_TEXT_MODE: hash needs a pseudonym key: without one anybody can try likely texts")
         return self
 
     @property
@@ -181,8 +190,8 @@ def as_environment(settings: Settings) -> dict[str, str]:
         value = getattr(settings, name)
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
-        elif isinstance(value, Path):
-            value = value.absolute()
+        elif isinstance(value, Path) or (name in {"model", "base"} and value and Path(value).exists()):
+            value = Path(value).absolute()
         if value is not None:
             variables[PREFIX + name.upper()] = json.dumps(value) if isinstance(value, dict) else str(value)
     return variables

@@ -66,13 +66,18 @@ def first_offsets(
 
     Raises UserError in that case, and KafkaException where the broker does not answer.
     """
-    found = []
+    found, latest = [], []
     for known in committed_offsets(source, partitions, timeout):
         offset = known.offset
         if offset == OFFSET_INVALID:
             before = decided.get(Partition(known.topic, known.partition))
             offset = before if before is not None else _without_commit(source, known, start, timeout)
+            if start == "latest" and before is None:
+                latest.append(TopicPartition(known.topic, known.partition, offset))
         found.append(TopicPartition(known.topic, known.partition, offset))
+    if latest:
+        # The next owner must begin there too: asking for the end again would skip what has come in the meantime.
+        source.commit(offsets=latest, asynchronous=False)
     return found
 
 

@@ -65,6 +65,7 @@ class Transactions:
     def __init__(self, producer: Producer, clock: Callable[[], float] = time.monotonic) -> None:
         self._producer = producer
         self._clock = clock
+        self._begun_at = clock()
 
     def start(self) -> None:
         """Fence earlier holders of the id and settle what they left open.
@@ -87,6 +88,7 @@ class Transactions:
 
         Raises FencedError or TransactionFailedError; the outcome is then settled by the next start.
         """
+        self._begun_at = self._clock()
         try:
             self._retry("begin", BUDGET_S, self._producer.begin_transaction)
             self._produce(records)
@@ -137,8 +139,10 @@ class Transactions:
             else:
                 return
 
-    @staticmethod
-    def _judge(step: str, reason: KafkaError) -> Exception:
+    def _judge(self, step: str, reason: KafkaError) -> Exception:
+        if reason.code() in _FENCED and step != "init" and self._clock() - self._begun_at > ATTEMPT_S:
+            # The coordinator ends a transaction that stands still, and fences its producer as it would an older twin.
+            return TransactionFailedError("The transaction was open for longer than the broker allows.")
         if reason.code() in _FENCED:
             return FencedError(
                 "Another filter has started with the same transactional id; give each replica an SMSIFT_TRANSACTIONAL_ID "

@@ -29,7 +29,10 @@ TextMode = Literal["keep", "hash", "drop"]
 
 def _utc_in_range(moment: datetime) -> datetime:
     """A time without a zone is taken as UTC: that is what the contract says it is."""
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:  # the last hours of the year 9999, in a zone behind
+        raise ValueError("timestamp_out_of_range") from None
     if not EARLIEST <= moment < LATEST:
         raise ValueError("timestamp_out_of_range")
     return moment

@@ -141,7 +141,7 @@ class RowMaker:
             if place.topic == self._dead:
                 return DEAD_LETTERS, dead_row(value, headers(), Coordinates(place, offset))
             return LABELS, label_row(value, offset)
-        except UnreadableError as why:
+        except (UnreadableError, ArithmeticError, RecursionError) as why:
             return DEAD_LETTERS, unreadable_row(value, str(why), Coordinates(place, offset), timestamp()[1])
 
 

@@ -2,12 +2,12 @@
 
 import gc
 import logging
-from typing import Any
+from typing import Any, Final
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaException
 
 from consumer.health import Health, serve_health
-from consumer.kafka_clients import consumer_config, librdkafka_log
+from consumer.kafka_clients import client, consumer_config
 from consumer.metrics import Metrics
 from consumer.settings import Settings
 from consumer.signals import stop_on_signals
@@ -15,11 +15,13 @@ from consumer.sink.flight import BatchWriter
 from consumer.sink.sink import Sink
 from consumer.sink.writer import Writer
 
+EXIT_RESTART: Final = 1
+
 log = logging.getLogger("smsift.sink")
 
 
 def run(settings: Settings) -> int:
-    """Run a sink until SIGTERM or SIGINT and return the exit code, 0.
+    """Run a sink until SIGTERM or SIGINT and return the exit code: 0, or 1 where a restart can go on.
 
     ClickHouse need not be there: the sink waits for it. Raises UserError where settings, broker or topics are not as
     they must be.
@@ -32,6 +34,9 @@ def run(settings: Settings) -> int:
     server = serve_health(settings, health, metrics)
     try:
         sink.run(stop)
+    except KafkaException as failed:
+        log.error("ended, for a restart to go on: %s", failed)  # noqa: TRY400 - its place says nothing
+        return EXIT_RESTART
     finally:
         if server is not None:
             server.close()
@@ -50,7 +55,7 @@ def assemble(
     """A sink with clients as the settings say, or with those that are given. Raises UserError where a setting is missing."""
     return Sink(
         settings,
-        consumer=consumer or Consumer(sink_consumer_config(settings), logger=librdkafka_log),
+        consumer=consumer or client(Consumer, sink_consumer_config(settings)),
         writer=writer or Writer(settings),
         metrics=metrics,
         health=health,

@@ -17,11 +17,12 @@ import logging
 import time
 from collections.abc import Callable
 from threading import Event as StopEvent
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import Consumer, TopicPartition
 
 from consumer.assignment import OffsetWentBackError, Partition
+from consumer.decode import Rejection, headers_of
 from consumer.health import Health
 from consumer.kafka_clients import topic_ids
 from consumer.metrics import Metrics
@@ -31,6 +32,9 @@ from consumer.sink.buffer import Buffers, PartitionBuffer
 from consumer.sink.flight import BatchWriter, Flight
 from consumer.sink.offsets import Offsets
 from consumer.sink.rows import DEAD_LETTERS, REASON, ROW_BYTES, UNREADABLE, VERDICTS, Headers, Place, RowMaker
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
 
 log = logging.getLogger("smsift.sink")
 
@@ -121,8 +125,7 @@ class Sink:
             buffer.start = None
         message = record.message
         value = message.value()
-        headers = cast("Callable[[], Headers | None]", message.headers)
-        table, row = self._rows.make(value, buffer.place, record.offset, headers, message.timestamp)
+        table, row = self._rows.make(value, buffer.place, record.offset, lambda: _headers(message), message.timestamp)
         size = ROW_BYTES
         if table is VERDICTS:
             size += len(value or b"")
@@ -230,3 +233,9 @@ class Sink:
             elif not self._offsets.failing:
                 return
         log.warning("not everything was inserted in time; it will be read again")
+
+
+def _headers(message: "Message[bytes, bytes]") -> Headers | None:
+    """None where they cannot be read: then the record is no dead letter of ours, and becomes an unreadable one."""
+    headers = headers_of(message)
+    return None if isinstance(headers, Rejection) else headers

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from consumer.health import HealthServer
@@ -89,6 +89,37 @@ def test_a_null_key_and_a_repeated_event_id_get_their_own_verdicts(kafka: TestKa
     assert [verdict.event_id for verdict in verdicts] == ["e1", "e1"]
     assert [message.key() for message in messages] == [verdicts[0].sender.encode()] * 2
     assert all(dict(m.headers()) == {"schema": b"sms.verdict/1", "traceparent": b"00-ab-cd-01"} for m in messages)
+
+
+def test_records_that_nothing_can_hold_still_get_their_one_outcome(kafka: TestKafka, topic_prefix: str) -> None:
+    """Megabytes that compress below the broker's limit, brackets nested by the thousand, a trace of a megabyte."""
+    settings = settings_for(kafka.bootstrap_servers, topic_prefix)
+    wide = {"bootstrap.servers": kafka.bootstrap_servers, "message.max.bytes": 20_000_000, "compression.type": "gzip"}
+    producer = Producer(wide)
+    nested = json.dumps(event(1))[:-1] + ', "x": ' + "[" * 20_000 + "]" * 20_000 + "}"
+    sound = json.dumps(event(1)).encode()
+    producer.produce(settings.topics.inbound, b"0" * 5_000_000, partition=0)
+    producer.produce(settings.topics.inbound, nested.encode(), partition=0)
+    producer.produce(settings.topics.inbound, sound, partition=0, headers={"traceparent": b"0" * 900_000})
+    producer.produce(settings.topics.inbound, sound, partition=0)
+    assert producer.flush(30) == 0
+    with running(settings):
+        until(lambda: committed(kafka.bootstrap_servers, settings) == 4, "all committed")
+    outcome = Outcome.of(kafka.bootstrap_servers, settings.topics)
+    outcome.assert_each_once(4)
+    assert {letter["source_offset"]: letter["reason"] for letter in outcome.dead} == {"0": "too_large", "1": "not_json"}
+    assert outcome.dead[0]["original_size"] == "5000000"
+
+
+def test_starting_at_the_end_is_remembered_for_the_next_owner(kafka: TestKafka, topic_prefix: str) -> None:
+    settings = settings_for(kafka.bootstrap_servers, topic_prefix, start="latest")
+    publish(kafka.bootstrap_servers, settings.topics.inbound, [event(n) for n in range(20)], partition=0)
+    with running(settings) as state:
+        until(lambda: bool(state.filter.reader.ownership.partitions), "it has its partitions")
+    publish(kafka.bootstrap_servers, settings.topics.inbound, [event(n) for n in range(5)], partition=0)
+    with running(settings):
+        until(lambda: committed(kafka.bootstrap_servers, settings) == 25, "what came while nobody read is judged")
+    Outcome.of(kafka.bootstrap_servers, settings.topics).assert_each_once(5)
 
 
 def test_a_text_that_the_model_throws_on_dies_alone_and_is_not_logged(
@@ -219,7 +250,9 @@ def test_an_offset_that_has_expired_stops_the_filter_with_a_sentence(kafka: Test
         until(lambda: state.error is not None, "it has stopped")
 
 
-@pytest.mark.parametrize("changes", [{"topic_prefix": "nothere."}, {"kafka_producer": {"acks": 0}}])
+@pytest.mark.parametrize(
+    "changes", [{"topic_prefix": "nothere."}, {"kafka_producer": {"acks": 0}}, {"kafka": {"no.such": 1}}]
+)
 def test_wrong_settings_end_the_process_with_one_sentence_and_code_2(
     kafka: TestKafka, topic_prefix: str, tmp_path: Path, changes: dict[str, Any]
 ) -> None:

@@ -113,3 +113,19 @@ def test_plain_records_take_the_fast_way_and_others_still_arrive() -> None:
         value = json.dumps(GOOD | odd).encode()
         assert _plain(value) is None
         assert isinstance(decode(value, None), Sms)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ('"x": ' + "[" * 20_000 + "]" * 20_000, {"not_json"}),
+        ('"udh": ' + '{"a":' * 3_000 + "1" + "}" * 3_000, {"not_json", "bad_field", "missing_field"}),
+        ('"received_at": "9999-12-31T23:59:59-01:00"', {"timestamp_out_of_range"}),
+        ('"received_at": "0001-01-01T00:00:00+01:00"', {"timestamp_out_of_range"}),
+    ],
+)
+def test_no_record_can_make_the_decoder_throw(changes: str, reason: set[str]) -> None:
+    value = json.dumps(GOOD)[:-1] + ", " + changes + "}"
+    result = decode(value.encode(), None)
+    assert isinstance(result, Rejection)
+    assert result.reason in reason

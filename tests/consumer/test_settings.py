@@ -48,7 +48,8 @@ def test_the_stacks_addresses_are_found_in_the_local_folder_that_dotenv_names(tm
         ("TEXT_MODE", "shred", "'keep', 'hash' or 'drop'"),
         ("CLICKHOUSE_URL", "localhost:8123", "must start with http"),
         ("KAFKA", "{'not': json", "kafka"),
-        ("PSEUDONYM_KEY_FILE", "/no/such/file", "no such file"),
+        ("PSEUDONYM_KEY_FILE", "/no/such/file", "SMSIFT_PSEUDONYM_KEY_FILE: No such file"),
+        ("TEXT_MODE", "hash", "SMSIFT_TEXT_MODE: hash needs a pseudonym key"),
         ("TOPIC_PREFIX", "a b", "SMSIFT_TOPIC_PREFIX"),
     ],
 )
@@ -61,6 +62,13 @@ def test_a_wrong_value_is_one_sentence_that_names_the_field_and_not_the_value(
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert value not in str(caught.value).replace(said, "") or value == "0"
+
+
+def test_an_empty_key_is_refused_rather_than_letting_numbers_leave_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(" \n")
+    for key in ({"pseudonym_key_file": tmp_path / "key"}, {"pseudonym_key": ""}):
+        with pytest.raises(UserError, match="key is empty"):
+            load_settings(**key)
 
 
 def test_secrets_are_not_in_the_settings_text() -> None:

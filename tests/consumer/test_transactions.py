@@ -80,6 +80,14 @@ def test_a_fenced_producer_stops_without_touching_the_transaction_again(code: in
     assert producer.calls[-1] == "commit_transaction"
 
 
+def test_a_producer_fenced_because_it_stood_still_is_for_a_restart_not_for_a_person() -> None:
+    producer = ScriptedProducer(commit_transaction=[error(KafkaError.PRODUCER_FENCED, fatal=True)])
+    clock = Clock()
+    producer.produce = lambda *_, **__: setattr(clock, "now", clock.now + 25.0)  # type: ignore[attr-defined]
+    with pytest.raises(TransactionFailedError, match="longer than the broker allows"):
+        Transactions(producer, clock).publish(RECORDS, [], object(), meanwhile=lambda: None)  # type: ignore[arg-type]
+
+
 def test_a_commit_that_never_answers_ends_the_process_instead_of_guessing() -> None:
     producer = ScriptedProducer(commit_transaction=[error(KafkaError._TIMED_OUT, retriable=True)] * 1000)
     with pytest.raises(TransactionFailedError, match="commit"):
