@@ -317,7 +317,11 @@ def corpus(
 
     from producer_sim.corpus import generate
 
-    with out.open("w", encoding="utf-8") as file:
+    try:
+        file = out.open("w", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"Cannot write {out}: {error.strerror}.") from error
+    with file:
         for message in generate(seed, count, forms, spam_share):
             row = {"text": message.text, "label": message.label, "category": message.category, "form": message.form}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")

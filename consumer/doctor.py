@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from consumer.clickhouse import connect, explain
 from consumer.kafka_clients import ADMIN_TIMEOUT_S, client, client_config, consumer_config, transactional_config
-from consumer.settings import Settings
+from consumer.settings import Settings, misspelt
 from schemas.errors import UserError
 from schemas.topics import TOPICS
 
@@ -52,6 +52,9 @@ def _guarded(what: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Findi
 
 def _settings(settings: Settings) -> Iterator[Finding]:
     yield Finding("good", "The settings are valid.")
+    unknown = misspelt(settings.local_dir)
+    if unknown:
+        yield Finding("warning", f"No setting has these names, so they change nothing: {', '.join(unknown)}.")
     if settings.bootstrap_servers:
         consumer_config(settings, settings.filter_group)
         transactional_config(settings)

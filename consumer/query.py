@@ -13,6 +13,7 @@ from schemas.errors import UserError
 
 _REASON: Final = re.compile(r"DB::Exception: (.*?)\.? \([A-Z_]+\)", re.DOTALL)
 _NAME: Final = re.compile(r"[a-z_]+(\.sql)?")
+_NEEDED: Final = re.compile(r"\{(\w+):\w")
 _DEFAULT: Final = re.compile(r"(\w+)=(.+?) \(")
 COOKBOOK: Final = Path(__file__).parents[1] / "deploy" / "clickhouse" / "queries"
 
@@ -24,9 +25,15 @@ def answer(settings: Settings, sql: str, form: str, parameters: Mapping[str, str
     Raises UserError with ClickHouse's own reason where it refuses.
     """
     recipe = COOKBOOK / f"{sql.removesuffix('.sql')}.sql"
-    if _NAME.fullmatch(sql) and recipe.is_file():
-        sql = recipe.read_text(encoding="utf-8")
+    if _NAME.fullmatch(sql):
+        if not recipe.is_file():
+            names = ", ".join(sorted(path.stem for path in COOKBOOK.glob("*.sql")))
+            raise UserError(f"The cookbook has no query {sql}: choose one of {names}.")
+        name, sql = recipe.stem, recipe.read_text(encoding="utf-8")
         parameters = {**_defaults(sql), **parameters}
+        needed = sorted(set(_NEEDED.findall(sql)) - set(parameters))
+        if needed:
+            raise UserError(f"{name} needs {' '.join(f'--param {one}=VALUE' for one in needed)}.")
     client = connect(settings, settings.clickhouse_database)
     try:
         found = client.raw_query(sql.strip().rstrip(";"), fmt=form, parameters=dict(parameters))

@@ -7,6 +7,7 @@ Sources, strongest first: what a caller passes (flags), SMSIFT_… variables, `.
 import json
 import os
 import socket
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -18,6 +19,8 @@ from schemas.events import TextMode
 from schemas.topics import Topics
 
 PREFIX: Final = "SMSIFT_"
+# Read by the test suite alone.
+_TEST_ONLY: Final = frozenset({"SMSIFT_TEST_KAFKA", "SMSIFT_TEST_CLICKHOUSE", "SMSIFT_REQUIRE_DOCKER"})
 KafkaProperties = dict[str, str | int | float | bool]
 
 
@@ -49,7 +52,7 @@ class Settings(BaseSettings):
     # Filter
     filter_group: str = Field("smsift-filter", min_length=1, description="consumer group of the filter")
     transactional_id: str = Field(
-        "", description="stable per replica; empty: <host>-0; two live filters with the same id fence each other"
+        "", description="stable per replica; empty: <group>-<host>-0; two live filters with one id fence each other"
     )
     batch_tokens: int = Field(2048, ge=16, description="token budget of a micro-batch, estimated")
     batch_messages: int = Field(2000, ge=1, description="most messages in a micro-batch")
@@ -166,6 +169,8 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(_env_file=(local_dir / Settings.stack_env, ".env"), **given)
     except ValidationError as error:
         raise UserError(f"Wrong settings: {'; '.join(_sentence(problem) for problem in error.errors())}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"smsift.toml is not TOML: {str(error).rstrip('.')}.") from None
     except (ValueError, OSError) as error:  # a variable that should be JSON and is not; a file that cannot be read
         raise UserError(f"Cannot read the settings: {error}.") from None
 
@@ -181,6 +186,18 @@ def _local_dir() -> str:
 def _sentence(problem: Any) -> str:
     field = ".".join(str(part) for part in problem["loc"])
     return f"{PREFIX}{field.upper()}: {problem['msg']}" if field else str(problem["msg"])
+
+
+def misspelt(local_dir: Path) -> list[str]:
+    """Names in the environment and the settings files that look like settings and are none."""
+    from dotenv import dotenv_values
+
+    fields = {PREFIX + name.upper() for name in Settings.model_fields} | _TEST_ONLY
+    named = {*os.environ, *dotenv_values(".env"), *dotenv_values(local_dir / Settings.stack_env)}
+    toml = Path("smsift.toml")
+    keys = tomllib.loads(toml.read_text(encoding="utf-8")) if toml.is_file() else {}
+    wrong = {name for name in named if name.upper().startswith(PREFIX) and name.upper() not in fields}
+    return sorted(wrong | {f"{key} in {toml}" for key in keys if key not in Settings.model_fields})
 
 
 def as_environment(settings: Settings) -> dict[str, str]:

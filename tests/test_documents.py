@@ -43,3 +43,8 @@ def test_every_file_that_the_documents_link_to_exists() -> None:
 def test_the_python_in_the_readme_is_python() -> None:
     for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         compile(code, "README.md", "exec")
+
+
+def test_no_command_in_the_readme_lets_the_shell_change_a_text() -> None:
+    for command in re.findall(r"^    smsift .*$", README, re.MULTILINE):
+        assert not re.search(r'"[^"]*\$[^"]*"', command)

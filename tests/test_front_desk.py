@@ -96,6 +96,7 @@ def test_a_model_folder_with_one_flipped_byte_is_refused(tmp_path: Path) -> None
         (["simulate", "--count", "1"], {}, "smsift up"),
         (["filter"], {"SMSIFT_LINGER_MS": "soon"}, "SMSIFT_LINGER_MS"),
         (["demo", "--corpus", "no/such.csv"], {}, "no/such.csv"),
+        (["corpus", "no/such/folder.jsonl"], {}, "no/such/folder.jsonl"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_that_says_what_to_do(
@@ -131,7 +132,8 @@ def test_doctor_finds_what_is_missing_and_is_content_when_it_is_there(
         "SMSIFT_CLICKHOUSE_URL": clickhouse.url,
         "SMSIFT_CLICKHOUSE_DATABASE": database,
     }
-    answer = smsift("doctor", cwd=tmp_path, **there, SMSIFT_TOPIC_PREFIX="nothere.")
+    answer = smsift("doctor", cwd=tmp_path, **there, SMSIFT_TOPIC_PREFIX="nothere.", SMSIFT_TEXTMODE="drop")
+    assert "change nothing: SMSIFT_TEXTMODE" in answer.stdout
     assert answer.returncode == 1
     assert "✗ Topics are missing: nothere.inbound" in answer.stdout
     assert "✗ Migrations are not applied" in answer.stdout
@@ -160,4 +162,5 @@ def test_tail_shows_committed_records_and_query_answers(
     assert_refused(smsift("query", "SELECT nonsense", cwd=tmp_path, **there), "nonsense")
     assert smsift("migrate", cwd=tmp_path, **there).returncode == 0
     assert smsift("query", "top_spam_senders", "--param", "most=5", cwd=tmp_path, **there).returncode == 0
-    assert_refused(smsift("query", "sender_history", cwd=tmp_path, **there), "sender")
+    assert_refused(smsift("query", "sender_history", cwd=tmp_path, **there), "--param sender=VALUE")
+    assert_refused(smsift("query", "nosuchname", cwd=tmp_path, **there), "top_spam_senders")
