@@ -100,12 +100,13 @@ def sink(
 @app.command(rich_help_panel="Local stack")
 def up() -> None:
     """Start Kafka and ClickHouse on this machine, with the topics and tables; they stay until `smsift down`."""
+    from consumer.kafka_clients import ensure_topics
     from consumer.settings import load_settings
     from deploy.local import stack
 
     stack.up(load_settings(), say=print)
     settings = load_settings()  # again: the stack has published its addresses
-    make_topics(settings)
+    ensure_topics(settings)
     make_tables(settings)
     status()
 
@@ -155,9 +156,10 @@ def demo(
 @app.command(rich_help_panel="Local stack")
 def topics() -> None:
     """Create the topics that are missing."""
+    from consumer.kafka_clients import ensure_topics
     from consumer.settings import load_settings
 
-    created = make_topics(load_settings())
+    created = ensure_topics(load_settings())
     print("\n".join(f"created {name}" for name in created) or "all topics are there")
 
 
@@ -168,16 +170,6 @@ def migrate() -> None:
 
     applied = make_tables(load_settings())
     print("\n".join(f"applied {name}" for name in applied) or "all migrations are applied")
-
-
-def make_topics(settings: "Settings") -> list[str]:
-    from confluent_kafka.admin import AdminClient
-
-    from consumer.kafka_clients import client, client_config
-    from schemas.topics import create_topics
-
-    admin = client(AdminClient, client_config(settings))
-    return create_topics(admin, settings.topic_prefix, settings.inbound_partitions, settings.replication_factor)
 
 
 def make_tables(settings: "Settings") -> list[str]:

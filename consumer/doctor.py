@@ -12,7 +12,7 @@ from consumer.clickhouse import connect, explain
 from consumer.kafka_clients import ADMIN_TIMEOUT_S, client, client_config, consumer_config, transactional_config
 from consumer.settings import Settings, misspelt
 from schemas.errors import UserError
-from schemas.topics import TOPICS
+from schemas.topics import DAY_MS, DEAD_MAX_BYTES, INBOUND_MAX_BYTES, TOPICS
 
 Level = Literal["good", "warning", "wrong"]
 MARKS: dict[Level, str] = {"good": "✓", "warning": "!", "wrong": "✗"}
@@ -67,11 +67,7 @@ def _kafka(settings: Settings) -> Iterator[Finding]:
     admin = client(AdminClient, {**client_config(settings), "log_level": 0})
     known = admin.list_topics(timeout=ADMIN_TIMEOUT_S)
     yield Finding("good", f"Kafka answers at {servers} with {len(known.brokers)} broker(s).")
-    missing = [
-        settings.topic_prefix + topic.suffix
-        for topic in TOPICS
-        if settings.topic_prefix + topic.suffix not in known.topics
-    ]
+    missing = [name for name in settings.topics.all if name not in known.topics]
     if missing:
         yield Finding("wrong", f"Topics are missing: {', '.join(missing)}; create them with `smsift topics`.")
         return
@@ -97,7 +93,7 @@ def _durability(settings: Settings, admin: AdminClient, known: Any) -> Iterator[
 
 
 def _limits(settings: Settings, admin: AdminClient) -> Iterator[Finding]:
-    room = 64 * 1024
+    room = DEAD_MAX_BYTES - INBOUND_MAX_BYTES
     inbound, dead = (_config(admin, name) for name in (settings.topics.inbound, settings.topics.dead))
     if int(dead["max.message.bytes"]) < int(inbound["max.message.bytes"]) + room:
         yield Finding(
@@ -106,7 +102,7 @@ def _limits(settings: Settings, admin: AdminClient) -> Iterator[Finding]:
             "would stop the filter; raise its max.message.bytes.",
         )
     retention_ms = int(inbound["retention.ms"])
-    if retention_ms < 0 or retention_ms >= 7 * 24 * 3_600_000:
+    if retention_ms < 0 or retention_ms >= 7 * DAY_MS:
         yield Finding(
             "warning",
             f"{settings.topics.inbound} keeps records for 7 days or more, as long as Kafka keeps an idle group's "

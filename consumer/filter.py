@@ -8,7 +8,6 @@ transaction is open while it runs, so a rebalance finds nothing to commit: work 
 dropped, and its new owner does it again.
 """
 
-import gc
 import logging
 import time
 from collections import Counter, deque
@@ -23,21 +22,21 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from consumer.assignment import OffsetWentBackError, Partition
 from consumer.batching import Batcher, Budget
 from consumer.classifier.contract import Classifier
+from consumer.collector import calm_garbage_collector
 from consumer.dead_letters import FaultLimit, FaultWatch
-from consumer.health import Health, serve_health
+from consumer.health import Health, serving
 from consumer.kafka_clients import client, consumer_config, topic_ids, transactional_config
 from consumer.metrics import Metrics
 from consumer.reader import GroupReader, Record
 from consumer.scoring import Scored, ScoredBatch, Scorer
 from consumer.settings import Settings
-from consumer.signals import stop_on_signals
+from consumer.signals import EXIT_RESTART, stop_on_signals
 from consumer.starting import first_offsets
 from consumer.transactions import FencedError, TransactionFailedError, Transactions
 from consumer.verdicts import Privacy, VerdictEncoder
 
 log = logging.getLogger("smsift.filter")
 
-EXIT_RESTART: Final = 1
 EXIT_FENCED: Final = 3
 # A poll serves rebalances and wakes at the first record; this bounds how late a finished batch is noticed.
 POLL_S: Final = 0.01
@@ -46,6 +45,7 @@ POLL_S: Final = 0.01
 PAUSE_AFTER_S: Final = 5.0
 RPC_S: Final = 15.0
 ENVELOPE_BYTES: Final = 150
+COLLECTOR: Final = (100_000, 20, 20)  # a micro-batch is thousands of objects that all go again
 # For whole batches at once: these run at C's speed over tens of thousands of records a second.
 _SOURCE: Final = attrgetter("source")
 _OUTCOME: Final = attrgetter("outcome")
@@ -265,16 +265,6 @@ def estimate_tokens(value: bytes | None) -> int:
     return max(2, (len(value or b"") - ENVELOPE_BYTES) // 4)
 
 
-def calm_garbage_collector() -> None:
-    """Look for cycles seldom, and never among what is there for good.
-
-    A micro-batch is thousands of small objects without a cycle among them; with the default threshold of 700 the
-    search for cycles took a quarter of the scoring thread's time.
-    """
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
-
-
 def assemble(
     settings: Settings,
     classifier: Classifier,
@@ -319,22 +309,19 @@ def run(settings: Settings, load_classifier: Callable[[], Classifier]) -> int:
     stop = stop_on_signals()
     metrics = Metrics("filter")
     health = Health(settings.stall_s)
-    server = serve_health(settings, health, metrics)
-    classifier = load_classifier()
-    classifier.warm_up()
-    calm_garbage_collector()
-    metrics.watch_gpu()
-    log.info("model loaded", extra={"model": classifier.identity.name, "version": classifier.identity.version})
-    try:
-        assemble(settings, classifier, metrics=metrics, health=health).run(stop)
-    except FencedError as fenced:
-        log.error(str(fenced))  # noqa: TRY400 - expected, and said in full
-        return EXIT_FENCED
-    except (TransactionFailedError, KafkaException) as failed:
-        log.error("ended, for a restart to settle what was open: %s", failed)  # noqa: TRY400 - its place says nothing
-        return EXIT_RESTART
-    finally:
-        if server is not None:
-            server.close()
+    with serving(settings, health, metrics):
+        classifier = load_classifier()
+        classifier.warm_up()
+        calm_garbage_collector(*COLLECTOR)
+        metrics.watch_gpu()
+        log.info("model loaded", extra={"model": classifier.identity.name, "version": classifier.identity.version})
+        try:
+            assemble(settings, classifier, metrics=metrics, health=health).run(stop)
+        except FencedError as fenced:
+            log.error(str(fenced))  # noqa: TRY400 - expected, and said in full
+            return EXIT_FENCED
+        except (TransactionFailedError, KafkaException) as failed:
+            log.error("ended, for a restart to settle what was open: %s", failed)  # noqa: TRY400 - its place says nothing
+            return EXIT_RESTART
     log.info("stopped")
     return 0

@@ -8,7 +8,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -69,13 +70,18 @@ class HealthServer:
         self._server.server_close()
 
 
-def serve_health(settings: Settings, health: Health, metrics: Metrics) -> HealthServer | None:
-    """The server that the settings ask for, if they do. Raises UserError where its port is taken."""
+@contextmanager
+def serving(settings: Settings, health: Health, metrics: Metrics) -> Iterator[None]:
+    """Serve as long as the context lasts, if the settings ask for it. Raises UserError where the port is taken."""
     if settings.http_port is None:
-        return None
+        yield
+        return
     server = HealthServer(health, metrics, settings.http_host, settings.http_port)
     log.info("health server listens", extra={"host": settings.http_host, "port": server.port})
-    return server
+    try:
+        yield
+    finally:
+        server.close()
 
 
 def _handler(health: Health, metrics: Metrics) -> type[BaseHTTPRequestHandler]:

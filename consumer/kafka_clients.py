@@ -1,4 +1,4 @@
-"""librdkafka configurations for the services' consumers and producers, and the one look-up both need: topic ids.
+"""librdkafka clients and their configurations for all services, and what they ask of an administrator: topics and their ids.
 
 Settings may override any property except those that the guarantees stand on.
 """
@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from consumer.settings import KafkaProperties, Settings
 from schemas.errors import UserError
-from schemas.topics import DEAD_MAX_BYTES
+from schemas.topics import DEAD_MAX_BYTES, create_topics
 
 # What librdkafka has to say goes where our own logs go; clients hand it over when they are polled.
 librdkafka_log: Final = logging.getLogger("smsift.librdkafka")
@@ -115,6 +115,12 @@ def _refuse(setting: str, given: KafkaProperties, guarantees: tuple[str, ...]) -
     taken = sorted(set(given) & set(guarantees))
     if taken:
         raise UserError(f"SMSIFT_{setting.upper()}: {', '.join(taken)} cannot be changed: exactly-once stands on it.")
+
+
+def ensure_topics(settings: Settings) -> list[str]:
+    """Create the topics that are missing and return their names. Raises UserError where the broker refuses."""
+    admin = client(AdminClient, client_config(settings))
+    return create_topics(admin, settings.topic_prefix, settings.inbound_partitions, settings.replication_factor)
 
 
 def topic_ids(settings: Settings, topics: list[str]) -> dict[str, str]:

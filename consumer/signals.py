@@ -1,7 +1,10 @@
-"""SIGTERM and SIGINT ask a service to stop; its loop decides when."""
+"""How a service ends: SIGTERM and SIGINT ask it to stop, its loop decides when, its exit code says what to do next."""
 
 import signal
 import threading
+from typing import Final
+
+EXIT_RESTART: Final = 1  # the process cannot go on, and a new one can
 
 
 def stop_on_signals() -> threading.Event:

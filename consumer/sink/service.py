@@ -1,21 +1,21 @@
 """The sink as a service: its clients, its health server, its signals."""
 
-import gc
 import logging
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException
 
-from consumer.health import Health, serve_health
+from consumer.collector import calm_garbage_collector
+from consumer.health import Health, serving
 from consumer.kafka_clients import client, consumer_config
 from consumer.metrics import Metrics
 from consumer.settings import Settings
-from consumer.signals import stop_on_signals
+from consumer.signals import EXIT_RESTART, stop_on_signals
 from consumer.sink.flight import BatchWriter
 from consumer.sink.sink import Sink
 from consumer.sink.writer import Writer
 
-EXIT_RESTART: Final = 1
+COLLECTOR: Final = (200_000, 50, 100)  # rows wait for their insert by the ten thousand
 
 log = logging.getLogger("smsift.sink")
 
@@ -26,20 +26,17 @@ def run(settings: Settings) -> int:
     ClickHouse need not be there: the sink waits for it. Raises UserError where settings, broker or topics are not as
     they must be.
     """
-    calm_collector()
+    calm_garbage_collector(*COLLECTOR)
     stop = stop_on_signals()
     metrics = Metrics("sink")
     health = Health(settings.stall_s)
     sink = assemble(settings, metrics=metrics, health=health)
-    server = serve_health(settings, health, metrics)
-    try:
-        sink.run(stop)
-    except KafkaException as failed:
-        log.error("ended, for a restart to go on: %s", failed)  # noqa: TRY400 - its place says nothing
-        return EXIT_RESTART
-    finally:
-        if server is not None:
-            server.close()
+    with serving(settings, health, metrics):
+        try:
+            sink.run(stop)
+        except KafkaException as failed:
+            log.error("ended, for a restart to go on: %s", failed)  # noqa: TRY400 - its place says nothing
+            return EXIT_RESTART
     log.info("stopped")
     return 0
 
@@ -65,12 +62,3 @@ def assemble(
 def sink_consumer_config(settings: Settings) -> dict[str, Any]:
     """A new group starts with the oldest record, and so does one whose offset has expired: a row can be replaced."""
     return consumer_config(settings, settings.sink_group, **{"auto.offset.reset": "earliest"})
-
-
-def calm_collector() -> None:
-    """Let the garbage collector look less often: rows are freed by their reference counts.
-
-    At its defaults it walks the buffered rows again and again, a third of the sink's processor time (measured).
-    """
-    gc.freeze()
-    gc.set_threshold(200_000, 50, 100)

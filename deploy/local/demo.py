@@ -15,11 +15,10 @@ from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any, Final
 
-from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
 from consumer.clickhouse import connect
-from consumer.kafka_clients import client_config
+from consumer.kafka_clients import ensure_topics
 from consumer.settings import Settings, load_settings
 from deploy.local import stack
 from deploy.local.members import Member, members
@@ -30,7 +29,6 @@ from producer_sim.corpus import open_corpus
 from producer_sim.verify import Verification, end_offsets, verify
 from schemas.clickhouse.migrate import migrate
 from schemas.errors import UserError
-from schemas.topics import create_topics
 
 EXIT_WRONG: Final = 1
 MALFORMED: Final = 0.004  # a dozen of three thousand: enough to see what becomes of them
@@ -119,8 +117,7 @@ def run_demo(settings: Settings, plan: Plan) -> int:
 def _play(
     settings: Settings, plan: Plan, corpus: Iterator[Any], console: Console, folder: Path, ending: contextlib.ExitStack
 ) -> Outcome:
-    admin = AdminClient(client_config(settings))
-    create_topics(admin, settings.topic_prefix, settings.inbound_partitions, settings.replication_factor)
+    ensure_topics(settings)
     client = connect(settings)
     migrate(client, settings.clickhouse_database)
     start = end_offsets(settings.require_bootstrap_servers(), settings.topics, settings.kafka)

@@ -21,7 +21,8 @@ from confluent_kafka.admin import AdminClient
 
 from consumer.assignment import Partition
 from consumer.classifier.contract import Classifier
-from consumer.filter import assemble, calm_garbage_collector
+from consumer.collector import calm_garbage_collector
+from consumer.filter import COLLECTOR, assemble
 from consumer.health import Health
 from consumer.kafka_clients import client_config, consumer_config, transactional_config
 from consumer.metrics import Metrics
@@ -65,7 +66,7 @@ def run(settings: Settings, load_classifier: Callable[[], Classifier], *, messag
             traffic.simulate(traffic.Plan(rate=None, count=messages, run="bench"), corpus, servers, here.topics)
             classifier = load_classifier()
             classifier.warm_up()
-            calm_garbage_collector()
+            calm_garbage_collector(*COLLECTOR)
             cases = list(_measure(here, classifier, messages, repeats))
         finally:
             admin.delete_topics(list(here.topics.all))

@@ -18,13 +18,14 @@ from confluent_kafka.admin import AdminClient
 
 from consumer.assignment import Partition
 from consumer.clickhouse import connect
+from consumer.collector import calm_garbage_collector
 from consumer.health import Health
 from consumer.kafka_clients import client_config
 from consumer.metrics import Metrics
 from consumer.settings import Settings, load_settings
 from consumer.sink.intent import Span
 from consumer.sink.rows import VERDICTS, Place, RowMaker
-from consumer.sink.service import assemble, calm_collector
+from consumer.sink.service import COLLECTOR, assemble
 from consumer.sink.writer import Batch, Writer
 from deploy.local import stack
 from producer_sim.corpus import open_corpus
@@ -44,7 +45,7 @@ def run(settings: Settings, *, rows: int = DEFAULT_ROWS, repeats: int = 3) -> Re
 
     Raises UserError where broker or ClickHouse cannot be had.
     """
-    calm_collector()
+    calm_garbage_collector(*COLLECTOR)
     with stack.running(settings) as addresses:
         here = load_settings(
             bootstrap_servers=addresses.bootstrap_servers,
