@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from schemas.errors import UserError
+from training.commands import register
 
 if TYPE_CHECKING:
     from consumer.settings import Settings
@@ -272,31 +273,6 @@ def query(
 
 
 @app.command(rich_help_panel="Models and checks")
-def train(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe, or path of a .toml file")],
-    data: Annotated[list[str], typer.Option(help="Labelled file; repeat for more")],
-    out: Annotated[Path, typer.Option(help="Folder for the model; must not exist")],
-    held_out: Annotated[list[str] | None, typer.Option(help="Labelled file to judge on and never learn from")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed and data, same split")] = 0,
-) -> None:
-    """Train a model and save it as a folder with a manifest."""
-    settings = settings_with_logs()
-    from training.recipe import load_recipe
-    from training.train import CorpusSpec
-    from training.train import train as make
-
-    made = make(
-        load_recipe(recipe),
-        [CorpusSpec(path) for path in data],
-        out,
-        held_out=[CorpusSpec(path) for path in held_out or []],
-        seed=seed,
-        base=settings.base,
-    )
-    print(f"saved {out}: {made.manifest.name} {made.manifest.version}")
-
-
-@app.command(rich_help_panel="Models and checks")
 def corpus(
     out: Annotated[Path, typer.Argument(help="JSONL file to write")],
     count: Annotated[int, typer.Option(min=1, help="Messages to draw")] = 10_000,
@@ -354,6 +330,8 @@ def doctor() -> None:
         wrong |= finding.level == "wrong"
     end(1 if wrong else 0)
 
+
+register(app)
 
 if __name__ == "__main__":
     main()

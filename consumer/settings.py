@@ -67,10 +67,23 @@ class Settings(BaseSettings):
     dead_in_a_row: int = Field(200, ge=1, description="own faults in a row that pause the filter")
 
     # Model
-    model: str | None = Field(None, description="model folder; empty: the model that comes with smsift")
+    model: str | None = Field(
+        None,
+        description="model folder; empty: the champion of the models folder, else the model that comes with smsift",
+    )
+    models: str | None = Field(
+        None, description="models folder, a path or an fsspec address; empty: models in the local folder"
+    )
     base: str | None = Field(None, description="folder or hub id of the base model; empty: as the manifest says")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, le=1024, description="threads of the model on a CPU; 0: one per core")
+
+    # Training
+    data_store: str | None = Field(
+        None, description="snapshots of training data, a path or an fsspec address; empty: data in the local folder"
+    )
+    tracking_uri: str | None = Field(None, description="MLflow tracking URI; empty: sqlite in the local folder")
+    hub_token: SecretStr | None = Field(None, description="token for gated models and data sets of the hub")
 
     # Privacy
     pseudonym_key: SecretStr | None = Field(None, description="key of the HMAC that replaces numbers in verdicts")
@@ -120,6 +133,18 @@ class Settings(BaseSettings):
     @property
     def topics(self) -> Topics:
         return Topics(self.topic_prefix)
+
+    @property
+    def models_folder(self) -> str:
+        return self.models or str(self.local_dir / "models")
+
+    @property
+    def data_folder(self) -> str:
+        return self.data_store or str(self.local_dir / "data")
+
+    @property
+    def mlflow_uri(self) -> str:
+        return self.tracking_uri or f"sqlite:///{(self.local_dir / 'mlflow.db').absolute()}"
 
     @property
     def replica_id(self) -> str:

@@ -1,0 +1,7 @@
+"""`smsift data`: describe, keep and fetch labelled data."""
+
+import typer
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    """Add the commands to the front desk."""

@@ -1,0 +1,7 @@
+"""`smsift promote`, `smsift models` and `smsift rollback`."""
+
+import typer
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    """Add the commands to the front desk."""
