@@ -1,56 +1,273 @@
-"""What a model is worth on labelled texts."""
+"""What a model is worth: on labelled texts, beside what it came from and a simple floor, in slices and under attack."""
 
-from collections.abc import Sequence
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-Metrics = dict[str, float | int | None]
+from consumer.classifier.artifact import Artifact, Calibration
+from training.bootstrap import SAMPLES, Interval, interval, intervals
+from training.data import Example, near_duplicates
+from training.data import _key as key
+from training.floor import naive_bayes
+from training.metrics import Floats, Metrics, Scores, expected_calibration_error, log_losses, measure, metrics
+from training.slices import traits_of
 
-_BINS = 15
+if TYPE_CHECKING:
+    from consumer.classifier.engine import Reading
+    from training.robustness import Attacked
+
+__all__ = [
+    "Evaluation",
+    "Measured",
+    "Metrics",
+    "Prediction",
+    "Scorer",
+    "Scores",
+    "evaluate",
+    "expected_calibration_error",
+    "interval",
+    "metrics",
+]
+
+MOST_CLUSTERED: Final = 50_000
+"""Texts up to which near-duplicates are looked for: about 20 s of one core."""
+BEFORE_ROWS: Final = 1000
+"""Texts on which the untuned network is judged; both models are compared on these."""
+ATTACKED_SPAM: Final = 300
+ATTACKED_HAM: Final = 600
+SHOWN_ERRORS: Final = 200
+SHOWN_SAMPLES: Final = 12
 
 
-def metrics(scores: Sequence[float], is_spam: Sequence[bool], threshold: float) -> Metrics:
-    """Return counts and quality of the label `score >= threshold`, spam being the positive class.
+class Reader(Protocol):
+    """An engine: normalised texts in, one reading (with its `margin`) each out."""
 
-    Keys: n, spam, false_positives, false_negatives, accuracy, precision, recall, f1, fpr, ece, nll, brier.
-    A ratio without a denominator (recall without spam, say) is None.
+    def read(self, texts: Sequence[str]) -> "Sequence[Reading]": ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A network with the decision fitted to its margins: all that evaluation needs of a model, saved or not."""
+
+    name: str
+    engine: Reader
+    calibration: Calibration
+    threshold: float
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What a report should say of it: version, digest, base, …"""
+
+    @classmethod
+    def of(cls, artifact: Artifact, engine: Reader) -> "Scorer":
+        """A saved model, for reports named by its version and digest."""
+        manifest = artifact.manifest
+        facts = {
+            "version": manifest.version,
+            "digest": artifact.digest,
+            "base": manifest.base.id,
+            "recipe": manifest.recipe,
+            "data version": manifest.data_version,
+            "normaliser": manifest.normaliser_version,
+        }
+        return cls(manifest.name, engine, manifest.calibration, manifest.threshold, facts)
+
+    def score(self, texts: Sequence[str]) -> Floats:
+        """Return the calibrated P(spam) of texts that are read as they are: normalise them first, or not."""
+        from consumer.classifier.model import calibrated
+
+        return np.array([calibrated(each.margin, self.calibration) for each in self.engine.read(texts)])
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One row of a table: some model on some texts."""
+
+    name: str
+    note: str
+    """What a reader must know to compare it, e.g. what it was trained on; may be empty."""
+    scores: Scores
+    metrics: Metrics
+    intervals: Mapping[str, Interval]
+
+    @classmethod
+    def by(cls, name: str, scores: Scores, *, note: str = "", samples: int = SAMPLES, seed: int = 0) -> "Measured":
+        """Measure `scores`, with intervals from `samples` draws; 0: none."""
+        return cls(name, note, scores, measure(scores), intervals(scores, samples, seed) if samples else {})
+
+    def as_json(self) -> dict[str, Any]:
+        """Metrics at the top level, intervals under their own key."""
+        found: dict[str, Any] = dict(self.metrics)
+        if self.note:
+            found["note"] = self.note
+        if self.intervals:
+            found["intervals"] = {name: list(bounds) for name, bounds in self.intervals.items()}
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The model on the texts that share a trait."""
+
+    trait: str
+    value: str
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One text with its truth and its score. Holds the text: what is shown of it is the report's business."""
+
+    source: str
+    row: int
+    """Its place among the labelled messages of its source, from 1."""
+    text: str
+    """As given."""
+    is_spam: bool
+    p: float
+    """P(spam)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Everything that a report shows."""
+
+    model: Scorer
+    overall: Measured
+    """All texts together."""
+    parts: Mapping[str, Measured]
+    """Per data set."""
+    peers: tuple[Measured, ...]
+    """For comparison, where they could be made: the model before tuning beside itself on the same texts, naive Bayes."""
+    slices: tuple[Slice, ...]
+    attacks: "tuple[Attacked, ...]"
+    """Empty where they were not asked for."""
+    samples: tuple[Prediction, ...]
+    """Drawn by the seed."""
+    errors: tuple[Prediction, ...]
+    """Wrong labels, the most confident first, at most SHOWN_ERRORS."""
+    unit: str
+    """What the bootstrap draws: near-duplicate clusters, or texts."""
+    seed: int
+    seconds: float
+    """Wall time of scoring the texts, without attacks and peers."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the metrics of all texts at the top level and the rest under keys. Holds no message text."""
+        return {
+            **self.overall.as_json(),
+            "threshold": self.model.threshold,
+            "model": {"name": self.model.name, **self.model.facts},
+            "bootstrap": {"draws": SAMPLES, "level": 0.95, "unit": self.unit, "seed": self.seed},
+            "texts_per_second": round(len(self.overall.scores) / self.seconds, 1) if self.seconds else None,
+            "data": {name: judged.as_json() for name, judged in self.parts.items()},
+            "peers": {judged.name: judged.as_json() for judged in self.peers},
+            "slices": [{"trait": each.trait, "value": each.value, **each.metrics} for each in self.slices],
+            "attacks": [each.as_json() for each in self.attacks],
+        }
+
+
+def evaluate(
+    model: Scorer,
+    parts: Mapping[str, Sequence[Example]],
+    *,
+    before: Scorer | None = None,
+    training: Sequence[Example] | None = None,
+    attacks: Sequence[str] | None = None,
+    seed: int = 0,
+    samples: int = SAMPLES,
+    floor: bool = True,
+) -> Evaluation:
+    """Judge `model` on every text of the data sets in `parts` (by name; at least one text in all).
+
+    `before`: another model to put beside it, on at most BEFORE_ROWS texts. `training`: the model's training split,
+    where it is at hand: naive Bayes learns from it (else it is cross-validated on the texts themselves), and the texts
+    known from it become a slice. `attacks`: names of training.attacks, run on a seeded sample; None: all. `samples`: draws
+    of the bootstrap, 0 for no intervals. Raises ValueError where there are no texts.
     """
-    p = np.asarray(scores, dtype=np.float64)
-    truth = np.asarray(is_spam, dtype=bool)
-    said = p >= threshold
-    hits, false_alarms = int((said & truth).sum()), int((said & ~truth).sum())
-    misses = int((~said & truth).sum())
-    spam, ham = int(truth.sum()), int((~truth).sum())
-    clipped = np.clip(p, 1e-12, 1 - 1e-12)
-    return {
-        "n": len(p),
-        "spam": spam,
-        "false_positives": false_alarms,
-        "false_negatives": misses,
-        "accuracy": _ratio(len(p) - false_alarms - misses, len(p)),
-        "precision": _ratio(hits, hits + false_alarms),
-        "recall": _ratio(hits, spam),
-        "f1": _ratio(2 * hits, 2 * hits + false_alarms + misses),
-        "fpr": _ratio(false_alarms, ham),
-        "ece": expected_calibration_error(scores, is_spam),
-        "nll": _rounded(-np.where(truth, np.log(clipped), np.log1p(-clipped)).mean()) if len(p) else None,
-        "brier": _rounded(((p - truth) ** 2).mean()) if len(p) else None,
-    }
+    from training.attacks import ATTACKS
+    from training.robustness import under_attack
+
+    attacks = ATTACKS if attacks is None else attacks
+    examples = [example for part in parts.values() for example in part]
+    if not examples:
+        raise ValueError("there are no texts to judge")
+    draw = random.Random(seed)
+    started = time.perf_counter()
+    p = model.score([each.text for each in examples])
+    seconds = time.perf_counter() - started
+    texts = [each.text for each in examples]
+    clusters = near_duplicates(texts) if len(texts) <= MOST_CLUSTERED else None
+    is_spam = np.array([each.label == "spam" for each in examples])
+    scores = Scores.of(p, is_spam, model.threshold, clusters)
+
+    predictions = _predictions(parts, p)
+
+    def judge(name: str, some: Scores, note: str = "") -> Measured:
+        return Measured.by(name, some, note=note, samples=samples, seed=seed)
+
+    overall = judge(model.name, scores)
+    judged, start = {}, 0
+    for name, part in parts.items():
+        judged[name] = judge(name, scores.take(np.arange(start, start + len(part)))) if len(parts) > 1 else overall
+        start += len(part)
+    peers: list[Measured] = []
+    if before is not None:
+        rows = _pick(range(len(texts)), BEFORE_ROWS, draw)
+        note = "" if len(rows) == len(texts) else f"a seeded sample of {len(rows)} texts"
+        untuned = Scores(before.score([texts[i] for i in rows]), is_spam[rows], before.threshold, None)
+        peers += [judge(before.name, untuned, note), judge("after tuning", scores.take(rows), note)]
+    if floor and (found := naive_bayes(examples, clusters, training, seed)) is not None:
+        peers.append(judge("naive Bayes", Scores(found.p, is_spam, 0.5, scores.clusters), found.note))
+    attacked = [
+        examples[i]
+        for wanted, most in ((True, ATTACKED_SPAM), (False, ATTACKED_HAM))
+        for i in _pick(np.flatnonzero(is_spam == wanted).tolist(), most, draw)
+    ]
+    return Evaluation(
+        model=model,
+        overall=overall,
+        parts=judged,
+        peers=tuple(peers),
+        slices=tuple(_slices(examples, scores, training)),
+        attacks=tuple(under_attack(model.score, model.threshold, attacked, attacks, seed)) if attacks else (),
+        samples=tuple(predictions[i] for i in _pick(range(len(texts)), SHOWN_SAMPLES, draw)),
+        errors=tuple(predictions[i] for i in _worst_first(scores)[:SHOWN_ERRORS]),
+        unit="texts" if clusters is None else "near-duplicate clusters",
+        seed=seed,
+        seconds=seconds,
+    )
 
 
-def expected_calibration_error(scores: Sequence[float], is_spam: Sequence[bool]) -> float | None:
-    """Return the mean distance between score and frequency of spam over bins of equal numbers of texts."""
-    if not len(scores):
-        return None
-    order = np.argsort(np.asarray(scores), kind="stable")
-    p, truth = np.asarray(scores, dtype=np.float64)[order], np.asarray(is_spam, dtype=np.float64)[order]
-    bins = np.array_split(np.arange(len(p)), min(_BINS, len(p)))
-    return _rounded(sum(len(each) * abs(p[each].mean() - truth[each].mean()) for each in bins) / len(p))
+def _predictions(parts: Mapping[str, Sequence[Example]], p: Floats) -> list[Prediction]:
+    placed = [(source, row, each) for source, part in parts.items() for row, each in enumerate(part, 1)]
+    return [
+        Prediction(source, row, each.original, each.label == "spam", score)
+        for (source, row, each), score in zip(placed, p.tolist(), strict=True)
+    ]
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return _rounded(part / whole) if whole else None
+def _slices(examples: Sequence[Example], scores: Scores, training: Sequence[Example] | None) -> list[Slice]:
+    known = None if training is None else frozenset(key(each.text) for each in training)
+    rows: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for i, example in enumerate(examples):
+        for pair in traits_of(example):
+            rows[pair].append(i)
+        if known is not None:
+            rows["in the training split", "yes" if key(example.text) in known else "no"].append(i)
+    traits = Counter(trait for trait, _ in rows)
+    # A trait that all texts share tells nothing that the table of all texts does not.
+    return [Slice(*pair, measure(scores.take(chosen))) for pair, chosen in rows.items() if traits[pair[0]] > 1]
 
 
-def _rounded(value: float) -> float:
-    return round(float(value), 6)
+def _worst_first(scores: Scores) -> list[int]:
+    """Indices of the wrong labels, the most confident first."""
+    wrong = np.flatnonzero(scores.said != scores.is_spam)
+    return [int(i) for i in wrong[np.argsort(-log_losses(scores)[wrong], kind="stable")]]
+
+
+def _pick(rows: Sequence[int], most: int, draw: random.Random) -> list[int]:
+    return list(rows) if len(rows) <= most else sorted(draw.sample(rows, most))
