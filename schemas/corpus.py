@@ -1,20 +1,24 @@
-"""Labelled messages, and the reader of the corpora that people have: files of several layouts, or a hub data set."""
+"""Labelled messages, and the reader of the corpora that people have: files at any address, or a hub data set.
+
+`parse_spec("PATH[:TEXT_COLUMN:LABEL_COLUMN]")` is what every command makes of a corpus it is given; `read_corpus` reads it.
+"""
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from io import StringIO
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final, NamedTuple
 
+from schemas.corpus_files import HAM_WORDS, SPAM_WORDS, Rows, file_rows, hub_rows
 from schemas.errors import UserError
 from schemas.events import LONE_SURROGATE, LabelName
+from schemas.storage import is_remote, read_bytes, shown
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("smsift.corpus")
 
 
 class Message(NamedTuple):
@@ -24,84 +28,187 @@ class Message(NamedTuple):
     label: LabelName
     category: str | None = None
     form: str | None = None
+    country: str | None = None
+    """ISO 3166-1 alpha-2."""
+    language: str | None = None
+    """Code or name as the corpus has it, in lower case."""
 
 
+@dataclass(frozen=True, slots=True)
+class CorpusSpec:
+    """What to read, and from which columns; None where the reader shall guess them."""
+
+    spec: str | Path
+    """A path, an address with "://", a hub data set (owner/name), or clickhouse:DATE (see training.corpora)."""
+    text_column: str | None = None
+    label_column: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How reports call it: the file's name without its ending, the data set's without its owner, or `clickhouse`."""
+        return CLICKHOUSE if self.is_clickhouse else PurePosixPath(shown(str(self.spec))).stem
+
+    @property
+    def is_clickhouse(self) -> bool:
+        return str(self.spec).startswith(f"{CLICKHOUSE}:") and not Path(self.spec).exists()
+
+
+class Corpus(NamedTuple):
+    """What was read, and how many rows were left out for which reason."""
+
+    messages: list[Message]
+    left_out: Mapping[str, int]
+
+
+CLICKHOUSE: Final = "clickhouse"
 # Column names that are taken without being asked for, best first; compared in lower case.
 TEXT_COLUMNS: Final = ("text", "message", "msg", "sms", "v2", "sms_text", "message_text", "body", "content")
 LABEL_COLUMNS: Final = ("label", "labels", "v1", "class", "target", "is_spam", "spam", "type", "category")
 
-SPAM_WORDS: Final = frozenset({"spam", "1", "1.0", "true", "yes", "junk", "smishing", "smish", "phishing", "scam"})
-HAM_WORDS: Final = frozenset(
-    {"ham", "0", "0.0", "false", "no", "legit", "legitimate", "normal", "not spam", "not_spam"}
-)
 NAMED_KINDS: Final = {"smishing": "smishing", "smish": "smishing", "phishing": "phishing", "scam": "scam"}
 CATEGORY_PATTERN: Final = r"[a-z][a-z0-9_]{0,31}"  # as in schemas.events
 HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 EXPECTED: Final = "expected spam, ham, smishing, 1 or 0"
+FILE_ENDINGS: Final = frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".pq"})
+# What a conversion leaves of a character that it lost; a text that is mostly that says nothing any more.
+_LOST: Final = "\ufffd"
+# What rows that nobody has labelled hold in the label's column: -1 is the hub's mark.
+_UNLABELLED: Final = frozenset({"", "none", "nan", "null", "-1"})
+
+
+def parse_spec(given: str) -> CorpusSpec:
+    """`PATH[:TEXT_COLUMN:LABEL_COLUMN]`; an empty column is guessed. Raises UserError where only one column is named.
+
+    PATH may itself hold colons: a file that exists under the whole is that file, and in an address only what follows
+    the host counts (`s3://bucket/key:msg:class`, `https://host:8080/sms.csv`).
+    """
+    head, path = "", given
+    if is_remote(given):
+        scheme, separator, rest = given.rpartition("://")
+        host, slash, after = rest.partition("/")
+        head, path = (f"{scheme}{separator}{host}/", after) if slash else (f"{scheme}{separator}", rest)
+    elif Path(given).exists() or given.startswith(f"{CLICKHOUSE}:"):
+        return CorpusSpec(given)
+    place, *columns = path.rsplit(":", 2)
+    if not columns:
+        return CorpusSpec(given)
+    if len(columns) == 1:
+        raise UserError(f"{shown(given)} names one column: write PATH:TEXT_COLUMN:LABEL_COLUMN, both or neither.")
+    return CorpusSpec(head + place, columns[0] or None, columns[1] or None)
 
 
 def read_corpus(spec: str | Path, text_column: str | None = None, label_column: str | None = None) -> list[Message]:
-    """The messages of a corpus, in its order.
+    """The messages of a corpus, in its order: what `load_corpus` gives, with a warning in the log about rows left out."""
+    messages, left_out = load_corpus(CorpusSpec(spec, text_column, label_column))
+    if left_out:
+        counts = ", ".join(f"{number} {reason}" for reason, number in sorted(left_out.items()))
+        log.warning(
+            "%d rows of %s were left out: %s", sum(left_out.values()), PurePosixPath(shown(str(spec))).name, counts
+        )
+    return messages
 
-    `spec` is a path or, where no such file exists, a hub data set id (owner/name). A path may hold the SMS Spam
-    Collection's layout (label, tab, text; no header), CSV, TSV, JSON Lines, a JSON list or Parquet. Columns are guessed
-    unless named. Labels: spam, ham, 1, 0, smishing (spam, with its kind kept), in any case. Columns named
-    category and form are kept. Rows without text are left out, and the log says how many. Raises UserError for anything
-    that cannot be read.
+
+def load_corpus(corpus: CorpusSpec, hub_token: str | None = None) -> Corpus:
+    """Read a corpus: a local path, any address with "://", or, where no such file exists, a hub data set (owner/name).
+
+    A file may hold the SMS Spam Collection's layout (label, tab, text; no header), CSV, TSV, JSON Lines, a JSON list or
+    Parquet. Columns are guessed unless named. Labels: spam, ham, 1, 0, smishing (spam, with its kind kept), in any case.
+    Columns named category, form, country and language are kept. Rows without text or label, or whose characters are
+    mostly lost, are left out and counted (`empty`, `unlabelled`, `unreadable`). Raises UserError for anything that cannot be read.
     """
+    spec = str(corpus.spec)
     path = Path(spec)
-    if path.is_dir():
+    if corpus.is_clickhouse:
+        raise UserError(f"{spec} is read by training and evaluation only: give a file here.")
+    if is_remote(spec):
+        name = PurePosixPath(shown(spec)).name
+        rows = file_rows(name, read_bytes(spec))
+    elif path.is_dir():
         raise UserError(f"{path.name} is a folder; name one corpus file in it.")
-    if path.is_file():
-        name, rows = path.name, _file_rows(path, text_column, label_column)
-    elif HUB_ID.fullmatch(str(spec)) and not path.suffix:
-        name, rows = str(spec), _hub_rows(str(spec))
+    elif path.is_file():
+        name, rows = path.name, file_rows(path.name, read_bytes(spec))
+    elif _is_hub_id(spec):
+        name, rows = spec, hub_rows(spec, hub_token)
     else:
         raise UserError(
-            f"There is no corpus {spec}: give a file (CSV, TSV, JSONL, Parquet) or a data set id owner/name."
+            f"There is no corpus {spec}: give a file (CSV, TSV, JSONL, Parquet), an address such as s3://bucket/sms.csv, "
+            "or a data set id owner/name."
         )
-    return _messages(name, rows, text_column, label_column)
+    return _messages(name, rows, corpus.text_column, corpus.label_column)
 
 
-class Rows(NamedTuple):
-    """The columns there are, and the rows with the number to name each by (line or row, from 1)."""
-
-    columns: Sequence[str]
-    numbered: Iterable[tuple[int, Mapping[str, Any]]]
+def _is_hub_id(spec: str) -> bool:
+    return bool(HUB_ID.fullmatch(spec)) and PurePosixPath(spec).suffix.lower() not in FILE_ENDINGS
 
 
-def _messages(name: str, rows: Rows, text_column: str | None, label_column: str | None) -> list[Message]:
+def _messages(name: str, rows: Rows, text_column: str | None, label_column: str | None) -> Corpus:
     text_name = _column(name, "text", rows.columns, text_column, TEXT_COLUMNS)
     label_name = _column(name, "label", rows.columns, label_column, LABEL_COLUMNS)
-    messages, blank = [], 0
+    messages: list[Message] = []
+    left_out: Counter[str] = Counter()
+    words: Counter[str] = Counter()
+    unknown_row = None
     for number, row in rows.numbered:
         value = row.get(text_name)
         # Half an emoji, as some exports hold it, cannot be encoded: it becomes the replacement character.
-        text = "" if value is None else LONE_SURROGATE.sub("\ufffd", str(value))
+        text = "" if value is None else LONE_SURROGATE.sub(_LOST, str(value))
         if not text.strip():
-            blank += 1
+            left_out["empty"] += 1
             continue
         word = _word(row.get(label_name))
-        category = _kind(row.get("category")) if label_name != "category" else None
-        form = str(row["form"]) if row.get("form") else None
-        if word in SPAM_WORDS:
-            messages.append(Message(text, "spam", category or NAMED_KINDS.get(word), form))
-        elif word in HAM_WORDS:
-            messages.append(Message(text, "ham", category, form))
-        else:
-            # The value itself is not shown: with the wrong column it would be somebody's message.
-            raise UserError(f"{name}, row {number}: column {label_name!r} holds no label ({EXPECTED}).")
-    if blank:
-        log.warning("%d rows of %s have no text and were left out", blank, name)
+        if word in _UNLABELLED:
+            left_out["unlabelled"] += 1
+            continue
+        words[word] += 1
+        if word not in SPAM_WORDS | HAM_WORDS:
+            unknown_row = unknown_row or number
+            continue
+        if text.count(_LOST) > len("".join(text.split())) / 2:
+            left_out["unreadable"] += 1
+            continue
+        kind = _kind(row.get("category")) if label_name != "category" else None
+        messages.append(
+            Message(
+                text,
+                "spam" if word in SPAM_WORDS else "ham",
+                kind or NAMED_KINDS.get(word),
+                str(row["form"]) if row.get("form") else None,
+                _matching(r"[A-Z]{2}", str(row.get("country") or "").strip().upper()),
+                _matching(r"[a-z][a-z-]{1,31}", _word(row.get("language") or "")),
+            )
+        )
+    if unknown_row is not None:
+        raise UserError(f"{name}, row {unknown_row}: {_what_is_wrong(label_name, words)}")
     if not messages:
         raise UserError(f"{name} holds no labelled messages.")
-    return messages
+    return Corpus(messages, dict(left_out))
+
+
+def _what_is_wrong(column: str, words: Counter[str]) -> str:
+    """About a column that holds something else than labels.
+
+    With the wrong column, its values are somebody's messages. Only a few short words that most rows share are labels
+    beyond doubt and may be shown; anything else is only described.
+    """
+    unknown = {word: number for word, number in words.items() if word not in SPAM_WORDS | HAM_WORDS}
+    said = f"column {column!r} holds no label ({EXPECTED})"
+    few = len(words) <= 10 and all(number >= 5 for number in words.values())
+    if few and all(re.fullmatch(r"[a-z_-]{1,16}", word) for word in unknown):
+        named = ", ".join(f"{word} ({number} rows)" for word, number in sorted(unknown.items()))
+        return f"{said} but also {named}; write spam or ham in their place, or leave those rows out."
+    return (
+        f"{said}; {len(unknown)} values of it, up to {max(map(len, unknown))} characters long, are none: "
+        "name the right column (PATH:TEXT_COLUMN:LABEL_COLUMN), or write spam or ham in their place."
+    )
 
 
 def _kind(value: object) -> str | None:
     """A category that the contract of events can carry, or None."""
-    word = _word(value).replace(" ", "_").replace("-", "_")
-    return word if value is not None and re.fullmatch(CATEGORY_PATTERN, word) else None
+    return _matching(CATEGORY_PATTERN, _word(value or "").replace(" ", "_").replace("-", "_"))
+
+
+def _matching(pattern: str, word: str) -> str | None:
+    return word if re.fullmatch(pattern, word) else None
 
 
 def _word(value: object) -> str:
@@ -120,130 +227,3 @@ def _column(name: str, role: str, columns: Sequence[str], wanted: str | None, gu
         if guess in by_name:
             return by_name[guess]
     raise UserError(f"{name} has no column that looks like the {role}; its columns are: {there}. Name it.")
-
-
-def _file_rows(path: Path, text_column: str | None, label_column: str | None) -> Rows:
-    if path.suffix.lower() in {".parquet", ".pq"}:
-        return _parquet_rows(path)
-    content = _decoded(path)
-    if not content.strip():
-        raise UserError(f"{path.name} is empty.")
-    if path.suffix.lower() in {".jsonl", ".ndjson", ".json"}:
-        return _json_rows(path.name, content)
-    first, tab, _ = content.partition("\n")[0].partition("\t")
-    if tab and _word(first) in SPAM_WORDS | HAM_WORDS:
-        return _collection_rows(path.name, content, text_column, label_column)
-    return _table_rows(path, content)
-
-
-def _decoded(path: Path) -> str:
-    """The file as text: UTF-8, UTF-16 with its mark, or else Windows-1252, as older copies of corpora are."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"Cannot read {path.name}: {error.strerror}.") from error
-    encodings = ("utf-16",) if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252")
-    for encoding in encodings:
-        try:
-            content = raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" in content:
-            raise UserError(f"{path.name} holds NUL characters, so it is not a text file; is it compressed or binary?")
-        if encoding == "cp1252":
-            log.warning("%s is not UTF-8; it was read as Windows-1252", path.name)
-        return content
-    raise UserError(f"{path.name} is neither UTF-8, UTF-16 nor Windows-1252; convert it to UTF-8.")
-
-
-def _collection_rows(name: str, content: str, text_column: str | None, label_column: str | None) -> Rows:
-    for wanted in (text_column, label_column):
-        if wanted not in (None, "text", "label"):
-            raise UserError(f"{name} has no column {wanted!r}; it has no header, its columns are: label, text.")
-
-    def numbered() -> Iterator[tuple[int, Mapping[str, Any]]]:
-        # Only line feeds end a line here: texts hold other characters that str.splitlines would split at.
-        for number, line in enumerate(content.split("\n"), 1):
-            if line.strip():
-                label, _, text = line.rstrip("\r").partition("\t")
-                yield number, {"label": label, "text": text}
-
-    return Rows(("label", "text"), numbered())
-
-
-def _table_rows(path: Path, content: str) -> Rows:
-    header = content.partition("\n")[0]
-    delimiter = "\t" if path.suffix.lower() == ".tsv" or header.count("\t") > header.count(",") else ","
-    if delimiter == "," and header.count(";") > header.count(","):
-        delimiter = ";"
-    reader = csv.DictReader(StringIO(content, newline=""), delimiter=delimiter)
-
-    def numbered() -> Iterator[tuple[int, Mapping[str, Any]]]:
-        try:
-            for row in reader:
-                yield reader.line_num, row
-        except csv.Error as error:
-            raise UserError(f"{path.name}, line {reader.line_num + 1}: {error}.") from error
-
-    return Rows(tuple(column for column in reader.fieldnames or () if column.strip()), numbered())
-
-
-def _json_rows(name: str, content: str) -> Rows:
-    """JSON Lines, or one list of objects. The columns are those of the first object."""
-    rows: list[tuple[int, Mapping[str, Any]]] = []
-    if content.lstrip().startswith("["):
-        found = enumerate(_json_value(name, 1, content), 1)
-    else:
-        lines = ((n, line) for n, line in enumerate(content.split("\n"), 1) if line.strip())
-        found = ((number, _json_value(name, number, line)) for number, line in lines)  # type: ignore[assignment]
-    for number, row in found:
-        if not isinstance(row, dict):
-            raise UserError(f"{name}, row {number}: not a JSON object.")
-        rows.append((number, row))
-    return Rows(tuple(rows[0][1]) if rows else (), rows)
-
-
-def _json_value(name: str, number: int, content: str) -> Any:
-    try:
-        return json.loads(content)
-    except ValueError as error:
-        raise UserError(f"{name}, line {number}: not valid JSON.") from error
-
-
-def _parquet_rows(path: Path) -> Rows:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        table = parquet.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path.name} is not a Parquet file that can be read.") from error
-    return Rows(tuple(table.column_names), enumerate(table.to_pylist(), 1))
-
-
-def _hub_rows(name: str) -> Rows:
-    """All splits of a hub data set, one after the other; numbered labels become their names."""
-    try:
-        import datasets
-    except ImportError as error:
-        raise UserError("Reading a hub data set needs the package 'datasets': install smsift[train].") from error
-    try:
-        splits = datasets.load_dataset(name)
-    except Exception as error:  # the hub, its cache and the network fail with a dozen unrelated types
-        raise UserError(
-            f"Cannot load the data set {name} ({type(error).__name__}): check its name and the network, or give a file."
-        ) from error
-    parts = list(splits.values())
-    if not parts:
-        raise UserError(f"The data set {name} has no splits.")
-    classes = {c: f.names for c, f in parts[0].features.items() if isinstance(f, datasets.ClassLabel)}
-
-    def numbered() -> Iterator[tuple[int, Mapping[str, Any]]]:
-        number = 0
-        for part in parts:
-            for row in part:
-                number += 1
-                # -1 is the hub's mark for a row without a label.
-                yield number, row | {c: names[row[c]] for c, names in classes.items() if row[c] not in (None, -1)}
-
-    return Rows(tuple(parts[0].column_names), numbered())
