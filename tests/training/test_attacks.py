@@ -45,8 +45,8 @@ def test_invisible_characters_are_all_that_zero_width_adds() -> None:
 
 
 def test_about_three_in_ten_words_are_touched() -> None:
-    words = " ".join(["tomorrow"] * 100)
-    assert attack(words, "swap", random.Random(5)).split().count("tomorrow") == 70
+    words = " ".join(["kitchen"] * 100)
+    assert attack(words, "swap", random.Random(5)).split().count("kitchen") == 70
 
 
 def test_swapped_words_are_the_same_words() -> None:
