@@ -7,16 +7,16 @@ paired bootstrap), and it is not on the bad side by more than a margin, which a 
 
 import dataclasses
 import tomllib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from schemas.errors import UserError
-from training.metrics import Floats, Metrics, Scores, measure, recall_at_fpr
+from training.bootstrap import SAMPLES, resampled
+from training.metrics import Metrics, Scores, measure
 
 SHIPPED: Final = Path(__file__).parent / "gate.toml"
 _TINY: Final = 1e-9
@@ -91,8 +91,10 @@ class Judged:
     """Digest of the frozen test: only models judged on the same texts can be compared."""
     scores: Scores
     """Of the texts as they are."""
-    attacked: Floats | None = None
-    """P(spam) of the same texts under the composed attack, after normalisation, shape (n,). None: not measured."""
+    attack_recall_loss: float | None = None
+    """Recall on the texts minus recall on them under the composed attack, both normalised. None: not measured."""
+    attack_fpr_rise: float | None = None
+    """FPR on them under that attack minus FPR on the texts. None: not measured."""
     speed: float | None = None
     """Texts a second, measured in the same run as the other model's. None: not measured."""
 
@@ -130,7 +132,7 @@ class Decision:
 
 
 def judge(
-    candidate: Judged, champion: Judged | None, floors: Floors, *, samples: int = 1000, seed: int = 0
+    candidate: Judged, champion: Judged | None, floors: Floors, *, samples: int = SAMPLES, seed: int = 0
 ) -> Decision:
     """Decide whether the candidate may become champion. Pure: the same numbers give the same decision.
 
@@ -141,7 +143,7 @@ def judge(
     if champion is None:
         checks.append(Check("champion", passed=True, reason="no champion yet: nothing to be worse than"))
     else:
-        checks += _no_worse(candidate, champion, floors, samples, seed)
+        checks += _no_worse(candidate, champion, found, floors, samples, seed)
     return Decision(tuple(checks), found, candidate.test)
 
 
@@ -159,16 +161,8 @@ def _floors(found: Metrics, floors: Floors) -> Iterator[Check]:
 
 
 def _robustness(candidate: Judged, floors: Floors) -> Iterator[Check]:
-    if candidate.attacked is None:
-        yield Check("robustness", passed=False, reason="the composed attack was not measured")
-        return
-    plain = measure(candidate.scores)
-    attacked = measure(dataclasses.replace(candidate.scores, p=candidate.attacked))
-    for name, what, bad_sign in (("recall", "recall loss", -1), ("fpr", "FPR rise", 1)):
-        before, after = plain[name], attacked[name]
-        change = None if before is None or after is None else bad_sign * (after - before)
-        floor = floors.attack_recall_loss if name == "recall" else floors.attack_fpr_rise
-        yield _at_most(f"attack_{name}", f"{what} under the composed attack", change, floor)
+    for name, what in (("attack_recall_loss", "recall loss"), ("attack_fpr_rise", "FPR rise")):
+        yield _at_most(name, f"{what} under the composed attack", getattr(candidate, name), getattr(floors, name))
 
 
 def _speed(candidate: Judged, champion: Judged | None, floors: Floors) -> Iterator[Check]:
@@ -185,55 +179,32 @@ def _speed(candidate: Judged, champion: Judged | None, floors: Floors) -> Iterat
         yield _at_least("relative_speed", "share of the champion's texts/s", share, floors.relative_speed)
 
 
-def _no_worse(candidate: Judged, champion: Judged, floors: Floors, samples: int, seed: int) -> Iterator[Check]:
+def _no_worse(
+    candidate: Judged, champion: Judged, found: Metrics, floors: Floors, samples: int, seed: int
+) -> Iterator[Check]:
     ours, theirs = candidate.scores, champion.scores
     same = candidate.test == champion.test and np.array_equal(ours.is_spam, theirs.is_spam)
     if not same or not ours.is_spam.any() or ours.is_spam.all():
         why = "needs both classes" if same else "was not the same for both models"
         yield Check("champion", passed=False, reason=f"no comparison with {champion.name}: the frozen test {why}")
         return
-    compared: tuple[tuple[str, str, Callable[[Scores], float], int, float], ...] = (
-        ("f1", "F1", _f1, 1, floors.f1_margin),
-        ("recall_at_fpr_1", "recall at 1 % FPR", _recall_at_1, 1, floors.recall_margin),
-        ("fpr", "FPR", _fpr, -1, floors.fpr_margin),
-    )
-
-    def differences(ours: Scores, theirs: Scores) -> list[float]:
-        return [quality(ours) - quality(theirs) for _, _, quality, _, _ in compared]
-
-    drawn = [differences(ours.take(rows), theirs.take(rows)) for rows in _resamples(ours, samples, seed)]
-    lows, highs = np.quantile(drawn, (0.025, 0.975), axis=0)
-    for (name, what, quality, good_sign, margin), difference, low, high in zip(
-        compared, differences(ours, theirs), lows, highs, strict=True
+    # The same seed draws the same texts for both: the differences of the draws are paired.
+    before = measure(theirs)
+    draws = [resampled(each, samples, seed) for each in (ours, replace(theirs, clusters=ours.clusters))]
+    for name, what, good_sign, margin in (
+        ("f1", "F1", 1, floors.f1_margin),
+        ("recall_at_fpr_1", "recall at 1 % FPR", 1, floors.recall_margin),
+        ("fpr", "FPR", -1, floors.fpr_margin),
     ):
+        value, difference = found[name] or 0.0, (found[name] or 0.0) - (before[name] or 0.0)
+        low, high = np.nanquantile(draws[0][name] - draws[1][name], (0.025, 0.975))
         best = high if good_sign > 0 else -low
         yield Check(
             f"champion_{name}",
             bool(best >= -_TINY and good_sign * difference >= -margin - _TINY),
-            f"{what} {quality(ours):.4f}, {difference:+.4f} [{low:+.4f}, {high:+.4f}] to {champion.name}: "
+            f"{what} {value:.4f}, {difference:+.4f} [{low:+.4f}, {high:+.4f}] to {champion.name}: "
             f"{'below' if good_sign > 0 else 'above'} by no more than {margin:g}, and not significantly",
         )
-
-
-def _resamples(scores: Scores, samples: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Draw rows with replacement within each class, so that every draw has as many spam and ham as the test has."""
-    random = np.random.default_rng(seed)
-    spam, ham = np.flatnonzero(scores.is_spam), np.flatnonzero(~scores.is_spam)
-    for _ in range(samples):
-        yield np.concatenate([random.choice(part, len(part)) for part in (spam, ham)])
-
-
-def _f1(scores: Scores) -> float:
-    hits, called = int((scores.said & scores.is_spam).sum()), int(scores.said.sum())
-    return 2 * hits / (called + int(scores.is_spam.sum()))
-
-
-def _fpr(scores: Scores) -> float:
-    return float(scores.said[~scores.is_spam].mean())
-
-
-def _recall_at_1(scores: Scores) -> float:
-    return recall_at_fpr(scores, 0.01) or 0.0
 
 
 def _at_least(name: str, what: str, value: float | None, floor: float) -> Check:

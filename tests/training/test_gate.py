@@ -15,15 +15,16 @@ TRUTH = np.arange(SPAM + HAM) < SPAM
 
 
 def judged(misses: int = 4, false_alarms: int = 4, name: str = "candidate 2", **changes: object) -> Judged:
-    """A well-calibrated model that errs on the first texts of each class; under attack it says the same."""
+    """A well-calibrated model that errs on the first texts of each class, and no more often under attack."""
     p = np.where(TRUTH, 0.995, 0.005)
     p[:misses], p[SPAM : SPAM + false_alarms] = 0.4, 0.6
-    fields: dict[str, object] = {"test": "a" * 64, "scores": Scores.of(p, TRUTH, 0.5), "attacked": p, "speed": 500.0}
+    fields: dict[str, object] = {"test": "a" * 64, "scores": Scores.of(p, TRUTH, 0.5), "speed": 500.0}
+    fields |= {"attack_recall_loss": 0.0, "attack_fpr_rise": 0.0}
     return Judged(**{"name": name, **fields, **changes})  # type: ignore[arg-type]
 
 
 def constant(p: float) -> Judged:
-    return judged(scores=Scores.of(np.full(len(TRUTH), p), TRUTH, 0.5), attacked=np.full(len(TRUTH), p))
+    return judged(scores=Scores.of(np.full(len(TRUTH), p), TRUTH, 0.5))
 
 
 def failed(decision: Decision) -> set[str]:
@@ -51,7 +52,7 @@ def test_the_accuracy_of_an_all_ham_model_is_not_what_refuses_it() -> None:
 def test_an_overconfident_model_is_refused_for_its_calibration() -> None:
     p = np.where(TRUTH, 1.0, 0.0)
     p[:40], p[SPAM : SPAM + 60] = 0.0, 1.0
-    decision = judge(judged(scores=Scores.of(p, TRUTH, 0.5), attacked=p), None, replace(Floors(), ece=0.05))
+    decision = judge(judged(scores=Scores.of(p, TRUTH, 0.5)), None, replace(Floors(), ece=0.05))
     assert failed(decision) == {"ece"}
 
 
@@ -66,8 +67,8 @@ def test_a_difference_that_is_not_significant_is_refused_beyond_the_margin_and_p
     p = np.where(rare, 0.99, 0.01)
     worse = p.copy()
     worse[0] = 0.4
-    champion = judged(scores=Scores.of(p, rare, 0.5), attacked=p, name="champion 1")
-    candidate = judged(scores=Scores.of(worse, rare, 0.5), attacked=worse)
+    champion = judged(scores=Scores.of(p, rare, 0.5), name="champion 1")
+    candidate = judged(scores=Scores.of(worse, rare, 0.5))
     assert "champion_f1" in failed(judge(candidate, champion, Floors(f1_margin=0.001)))
     assert judge(candidate, champion, Floors(f1_margin=0.05, ece=1)).passed
 
@@ -89,13 +90,10 @@ def test_models_judged_on_different_tests_are_not_compared() -> None:
 
 
 def test_a_model_that_breaks_under_attack_is_refused() -> None:
-    p = judged().scores.p.copy()
-    p[:60] = 0.1
-    assert failed(judge(judged(attacked=p), None, Floors())) == {"attack_recall"}
-    p = judged().scores.p.copy()
-    p[SPAM : SPAM + 100] = 0.9
-    assert failed(judge(judged(attacked=p), None, Floors())) == {"attack_fpr"}
-    assert failed(judge(judged(attacked=None), None, Floors())) == {"robustness"}
+    assert failed(judge(judged(attack_recall_loss=0.2), None, Floors())) == {"attack_recall_loss"}
+    assert failed(judge(judged(attack_fpr_rise=0.2), None, Floors())) == {"attack_fpr_rise"}
+    unmeasured = judged(attack_recall_loss=None, attack_fpr_rise=None)
+    assert failed(judge(unmeasured, None, Floors())) == {"attack_recall_loss", "attack_fpr_rise"}
 
 
 def test_a_slow_model_is_refused_by_its_own_speed_and_by_the_champions() -> None:
@@ -107,14 +105,14 @@ def test_a_slow_model_is_refused_by_its_own_speed_and_by_the_champions() -> None
 
 def test_a_test_too_small_to_prove_anything_is_refused() -> None:
     few = Scores.of([0.99, 0.01, 0.01], [True, False, False], 0.5)
-    assert "size" in failed(judge(judged(scores=few, attacked=few.p), None, Floors()))
+    assert "size" in failed(judge(judged(scores=few), None, Floors()))
 
 
 def test_a_test_of_one_class_cannot_pass_and_says_what_it_cannot_tell() -> None:
     ham = Scores.of(np.full(100, 0.01), np.zeros(100, dtype=bool), 0.5)
-    candidate = judged(scores=ham, attacked=ham.p)
+    candidate = judged(scores=ham, attack_recall_loss=None)
     decision = judge(candidate, replace(candidate, name="champion 1"), Floors())
-    assert {"size", "recall", "f1", "attack_recall", "champion"} <= failed(decision)
+    assert {"size", "recall", "f1", "attack_recall_loss", "champion"} <= failed(decision)
     assert "recall cannot be told" in "\n".join(decision.reasons)
 
 
