@@ -1,6 +1,7 @@
 """Corpora of one's own: the layouts that are read, and the sentence for those that are not."""
 
 import json
+import logging
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from producer_sim.corpus import generate, open_corpus
-from schemas.corpus import Message, read_corpus
+from schemas.corpus import CorpusSpec, Message, load_corpus, parse_spec, read_corpus
 from schemas.errors import UserError
 
 BOTH = [Message("Win cash, now", "spam"), Message("see you at 5", "ham")]
@@ -18,6 +19,12 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
+
+
+@pytest.fixture(autouse=True)
+def _heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another test may have sent smsift's logs elsewhere."""
+    monkeypatch.setattr(logging.getLogger("smsift"), "propagate", True)
 
 
 @pytest.mark.parametrize(
@@ -177,3 +184,88 @@ def test_texts_that_no_event_can_hold_are_left_out(tmp_path: Path, caplog: pytes
 
 def test_no_corpus_named_is_the_built_in_one() -> None:
     assert next(open_corpus(None, seed=1)).form is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("sms.csv", ("sms.csv", None, None)),
+        ("sms.csv:msg text:class", ("sms.csv", "msg text", "class")),
+        ("sms.csv::class", ("sms.csv", None, "class")),
+        ("folder/a:b.csv:msg:class", ("folder/a:b.csv", "msg", "class")),
+        ("owner/name", ("owner/name", None, None)),
+        ("owner/name:sms:label", ("owner/name", "sms", "label")),
+        ("s3://bucket/a/sms.csv", ("s3://bucket/a/sms.csv", None, None)),
+        ("s3://bucket/a/sms.csv:msg:class", ("s3://bucket/a/sms.csv", "msg", "class")),
+        ("memory://sms.csv:msg:class", ("memory://sms.csv", "msg", "class")),
+        ("https://u:p@host:8080/sms.csv", ("https://u:p@host:8080/sms.csv", None, None)),
+        ("https://u:p@host:8080/sms.csv:msg:a/b", ("https://u:p@host:8080/sms.csv", "msg", "a/b")),
+        ("zip://sms.csv::https://host:80/a.zip", ("zip://sms.csv::https://host:80/a.zip", None, None)),
+        ("zip://sms.csv::https://host:80/a.zip:msg:class", ("zip://sms.csv::https://host:80/a.zip", "msg", "class")),
+        ("clickhouse:2026-01-01T00:00:00", ("clickhouse:2026-01-01T00:00:00", None, None)),
+    ],
+)
+def test_a_spec_is_a_place_and_perhaps_two_columns(given: str, expected: tuple[str, str | None, str | None]) -> None:
+    spec = parse_spec(given)
+    assert (spec.spec, spec.text_column, spec.label_column) == expected
+
+
+def test_a_file_whose_name_has_colons_is_that_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "a:b:c.csv", "msg,class\nwin,spam\n")
+    assert parse_spec(str(path)) == CorpusSpec(str(path))
+    assert parse_spec(f"{path}:msg:class") == CorpusSpec(str(path), "msg", "class")
+
+
+def test_one_column_alone_is_refused_with_the_form() -> None:
+    for given in ("sms.csv:msg", "https://user:secret@host/sms.csv:msg"):
+        with pytest.raises(UserError, match="PATH:TEXT_COLUMN:LABEL_COLUMN") as refusal:
+            parse_spec(given)
+        assert "secret" not in str(refusal.value)
+
+
+def test_reports_call_a_corpus_by_its_file() -> None:
+    names = {CorpusSpec(spec).name for spec in ("a/sms.csv", "s3://bucket/sms.csv", "https://host/sms.csv?sig=abc")}
+    assert names == {"sms"}
+    assert CorpusSpec("ucirvine/sms_spam").name == "sms_spam"
+    assert CorpusSpec("clickhouse:2026-01-01").name == "clickhouse"
+
+
+def test_clickhouse_is_not_read_where_no_settings_are(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="training and evaluation only"):
+        read_corpus("clickhouse:2026-01-01")
+
+
+def test_one_old_line_does_not_garble_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = written(tmp_path, "SMS", "spam\twon £1000\n".encode("cp1252") + "ham\tnaïve 日本\n".encode())
+    assert [message.text for message in read_corpus(path)] == ["won £1000", "naïve 日本"]
+    assert "1 lines of SMS are not UTF-8" in caplog.text
+
+
+def test_rows_without_label_and_texts_lost_in_conversion_are_counted(tmp_path: Path) -> None:
+    rows = [("ok", "ham"), ("won \ufffd1000", "spam"), ("\ufffd\ufffd \ufffd a", "ham"), ("who knows", None)]
+    content = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows)
+    found = load_corpus(CorpusSpec(written(tmp_path, "c.jsonl", content)))
+    assert [message.text for message in found.messages] == ["ok", "won \ufffd1000"]
+    assert found.left_out == {"unreadable": 1, "unlabelled": 1}
+
+
+def test_country_and_language_are_kept_where_they_are_codes(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, "c.csv", "text,label,country,language\na,ham,gb,EN\nb,ham,England,+44 7700 900123\nc,ham,,\n"
+    )
+    found = [(message.country, message.language) for message in read_corpus(path)]
+    assert found == [("GB", "en"), (None, None), (None, None)]
+
+
+def test_labels_beyond_doubt_are_named_and_anything_else_is_only_described(tmp_path: Path) -> None:
+    rows = ["text,label", *("x,spam", "y,ham", "z,promo") * 5]
+    with pytest.raises(UserError, match=r"row 4: .* also promo \(5 rows\); write spam or ham"):
+        read_corpus(written(tmp_path, "c.csv", "\n".join(rows)))
+    swapped = ["text,label", *(f"{label},hi {name}" for label, name in [("ham", "ann"), ("spam", "bob")] * 8)]
+    with pytest.raises(UserError, match="2 values of it, up to 6 characters long") as refusal:
+        read_corpus(written(tmp_path, "s.csv", "\n".join(swapped)))
+    assert "bob" not in str(refusal.value)
+    short = ["text,label", *(f"ham,{word}" for word in ("yup", "later", "ok", "sure", "mum"))]
+    with pytest.raises(UserError) as refusal:
+        read_corpus(written(tmp_path, "o.csv", "\n".join(short)))
+    assert "mum" not in str(refusal.value)
