@@ -4,21 +4,20 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from consumer.classifier.artifact import Artifact, Calibration
 from training.bootstrap import SAMPLES, Interval, interval, intervals
 from training.data import Example, near_duplicates
 from training.data import _key as key
 from training.floor import naive_bayes
 from training.metrics import Floats, Metrics, Scores, expected_calibration_error, log_losses, measure, metrics
+from training.scorer import Scorer
 from training.slices import traits_of
 
 if TYPE_CHECKING:
-    from consumer.classifier.engine import Reading
     from training.robustness import Attacked
 
 __all__ = [
@@ -42,44 +41,6 @@ ATTACKED_SPAM: Final = 300
 ATTACKED_HAM: Final = 600
 SHOWN_ERRORS: Final = 200
 SHOWN_SAMPLES: Final = 12
-
-
-class Reader(Protocol):
-    """An engine: normalised texts in, one reading (with its `margin`) each out."""
-
-    def read(self, texts: Sequence[str]) -> "Sequence[Reading]": ...
-
-
-@dataclass(frozen=True, slots=True)
-class Scorer:
-    """A network with the decision fitted to its margins: all that evaluation needs of a model, saved or not."""
-
-    name: str
-    engine: Reader
-    calibration: Calibration
-    threshold: float
-    facts: Mapping[str, str] = field(default_factory=dict)
-    """What a report should say of it: version, digest, base, …"""
-
-    @classmethod
-    def of(cls, artifact: Artifact, engine: Reader) -> "Scorer":
-        """A saved model, for reports named by its version and digest."""
-        manifest = artifact.manifest
-        facts = {
-            "version": manifest.version,
-            "digest": artifact.digest,
-            "base": manifest.base.id,
-            "recipe": manifest.recipe,
-            "data version": manifest.data_version,
-            "normaliser": manifest.normaliser_version,
-        }
-        return cls(manifest.name, engine, manifest.calibration, manifest.threshold, facts)
-
-    def score(self, texts: Sequence[str]) -> Floats:
-        """Return the calibrated P(spam) of texts that are read as they are: normalise them first, or not."""
-        from consumer.classifier.model import calibrated
-
-        return np.array([calibrated(each.margin, self.calibration) for each in self.engine.read(texts)])
 
 
 @dataclass(frozen=True, slots=True)
