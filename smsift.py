@@ -61,7 +61,7 @@ def filter_(
     start: Annotated[
         str | None, typer.Option(help="Where a partition without an offset starts: earliest, latest")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Model folder; default: the one that comes with smsift")] = None,
+    model: Annotated[str | None, typer.Option(help="Model folder; default: the champion, else the shipped one")] = None,
     transactional_id: Annotated[str | None, typer.Option(help="Stable id of this replica")] = None,
     http_port: Annotated[int | None, typer.Option(help="Serve /livez, /readyz and /metrics there; 0: any")] = None,
     classifier: Annotated[str, typer.Option(help="model, or null: everything is ham, to measure the rest")] = "model",
@@ -75,13 +75,15 @@ def filter_(
 
 def load_classifier(settings: "Settings", kind: str = "model") -> Any:
     from consumer.classifier import load
+    from consumer.classifier.models_folder import chosen
     from consumer.classifier.null import Null
 
     if kind == "null":
         return Null()
     if kind != "model":
         raise UserError("--classifier must be model or null.")
-    return load(settings.model, base=settings.base, device=settings.device, threads=settings.threads or None)
+    folder = chosen(settings.model, settings.models_folder, settings.models_cache)
+    return load(folder, base=settings.base, device=settings.device, threads=settings.threads or None)
 
 
 @app.command(rich_help_panel="Services")
@@ -227,7 +229,7 @@ def simulate(
 @app.command(rich_help_panel="Messages and verdicts")
 def classify(
     texts: Annotated[list[str] | None, typer.Argument(help="Texts; none: one a line from stdin")] = None,
-    model: Annotated[str | None, typer.Option(help="Model folder; default: the one that comes with smsift")] = None,
+    model: Annotated[str | None, typer.Option(help="Model folder; default: the champion, else the shipped one")] = None,
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line")] = False,
 ) -> None:
     """Judge texts here and now, without Kafka."""

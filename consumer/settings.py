@@ -21,6 +21,7 @@ from schemas.topics import Topics
 PREFIX: Final = "SMSIFT_"
 # Read by the test suite alone.
 _TEST_ONLY: Final = frozenset({"SMSIFT_TEST_KAFKA", "SMSIFT_TEST_CLICKHOUSE", "SMSIFT_REQUIRE_DOCKER"})
+_PATHS: Final = frozenset({"model", "base", "models", "data_store"})  # that may be something else than a path too
 KafkaProperties = dict[str, str | int | float | bool]
 
 
@@ -139,6 +140,11 @@ class Settings(BaseSettings):
         return self.models or str(self.local_dir / "models")
 
     @property
+    def models_cache(self) -> Path:
+        """Where versions of a remote models folder are copied to."""
+        return self.local_dir / "cache"
+
+    @property
     def data_folder(self) -> str:
         return self.data_store or str(self.local_dir / "data")
 
@@ -232,7 +238,7 @@ def as_environment(settings: Settings) -> dict[str, str]:
         value = getattr(settings, name)
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
-        elif isinstance(value, Path) or (name in {"model", "base"} and value and Path(value).exists()):
+        elif isinstance(value, Path) or (name in _PATHS and value and Path(value).exists()):
             value = Path(value).absolute()
         if value is not None:
             variables[PREFIX + name.upper()] = json.dumps(value) if isinstance(value, dict) else str(value)
