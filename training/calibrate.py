@@ -17,12 +17,14 @@ _LEAST_CERTAIN = 0.5
 """No threshold below it: a text that is more likely ham than spam is not called spam."""
 
 
-def fit_platt(margins: Sequence[float], is_spam: Sequence[bool]) -> Calibration:
+def fit_platt(margins: Sequence[float], is_spam: Sequence[bool], shift: float = 0.0) -> Calibration:
     """Fit P(spam) = sigmoid(a * margin + b) by maximum likelihood, with Platt's smoothed targets.
 
-    Needs both classes. Newton's method on two parameters; the smoothing keeps them finite where the classes separate.
+    `shift` is what class weights have added to every margin, log(weight of spam / weight of ham): it is taken off before
+    the fit and becomes part of b. Needs both classes. Newton's method on two parameters; the smoothing keeps them finite
+    where the classes separate.
     """
-    x = np.asarray(margins, dtype=np.float64)
+    x = np.asarray(margins, dtype=np.float64) - shift
     y = np.asarray(is_spam, dtype=bool)
     spam, ham = int(y.sum()), int((~y).sum())
     if not spam or not ham:
@@ -47,7 +49,7 @@ def fit_platt(margins: Sequence[float], is_spam: Sequence[bool]) -> Calibration:
             break
     if parameters[0] <= 0:  # it learnt nothing, or the reverse: the score must rise with the margin, so say the prior
         return Calibration(a=1e-6, b=math.log((spam + 1) / (ham + 1)))
-    return Calibration(a=float(parameters[0]), b=float(parameters[1]))
+    return Calibration(a=float(parameters[0]), b=float(parameters[1] - parameters[0] * shift))
 
 
 def choose_threshold(scores: Sequence[float], is_spam: Sequence[bool], fpr_budget: float) -> float:

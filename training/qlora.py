@@ -1,12 +1,13 @@
-"""A base model held in NF4 with a trainable low-rank adapter, and its training.
+"""A base model under training: held in NF4 or in full precision, with a low-rank adapter and a fresh head, or whole.
 
 Two traps of bitsandbytes are handled here, each with a test. Layers that are not named in `llm_int8_skip_modules` are
-quantised, a fresh head among them. And in evaluation mode a quantised layer repacks its weights, for good, for a
-CPU kernel that has no gradient: a model that was evaluated would not train again.
+quantised, what stands before the logits among them. And in evaluation mode a quantised layer repacks its weights, for
+good, for a CPU kernel that has no gradient: a model that was evaluated would not train again.
 """
 
+import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,131 +17,117 @@ import torch
 import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    BitsAndBytesConfig,
-    DataCollatorWithPadding,
-    PreTrainedTokenizerFast,
-    Trainer,
-    TrainingArguments,
-)
+from transformers import AutoConfig, AutoModel, BitsAndBytesConfig, PretrainedConfig
+from transformers.pytorch_utils import Conv1D
 
-from consumer.classifier.artifact import Quantisation
+from consumer.classifier.architecture import Architecture, architecture_of, pad_id
+from consumer.classifier.artifact import CONFIG, Quantisation
+from consumer.classifier.network import SequenceClassifier
 from schemas.errors import UserError
 from training.recipe import Recipe
 
 LABELS: Final = ("ham", "spam")
 """In the order of the head's outputs."""
-_HEAD: Final = frozenset({"classifier", "pooler", "pre_classifier", "score"})
-"""Parts between encoder and logits, over the architectures: small, and too near the answer to be rounded."""
+_POOLER: Final = "pooler"
+"""BERT's layer between network and head: small, and too near the answer to be rounded."""
+_BLOCK: Final = 64
+"""Weights that share a magnitude in NF4."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a model under training weighs."""
+
+    trainable: int
+    """Parameters that are trained."""
+    total: int
+    """All parameters, the head's untrained original among them, as the adapter library counts."""
+    base_bytes_16: int
+    """The base at 16 bits a weight."""
+    base_bytes_nf4: int
+    """The base with its linear layers in NF4 and the rest at 16 bits."""
+
+    def __str__(self) -> str:
+        share = 100 * self.trainable / self.total
+        return (
+            f"{self.trainable:,} of {self.total:,} parameters are trained ({share:.2f} %); the base takes "
+            f"{self.base_bytes_16 / 1e6:,.0f} MB at 16 bits, {self.base_bytes_nf4 / 1e6:,.0f} MB in NF4"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
     """A model under training and how its base is held."""
 
-    model: PeftModel
+    model: nn.Module
+    """A PeftModel over a SequenceClassifier, or that alone where the whole network is trained."""
+    architecture: Architecture
     quantisation: Quantisation | None
-
-    @property
-    def trainable_parameters(self) -> int:
-        return sum(each.numel() for each in self.model.parameters() if each.requires_grad)
+    size: Size
 
 
-def prepare(base: Path, recipe: Recipe) -> Tuned:
+def prepare(base: Path, recipe: Recipe, compute: torch.dtype = torch.float32) -> Tuned:
     """Load the base as the recipe says and add a fresh adapter and head. Randomness is torch's: seed it before.
 
-    Raises UserError where the recipe's targets name no layer of the base.
+    Raises UserError where the base is of an unknown kind, or the recipe's targets name no layer of it.
     """
-    config = AutoConfig.from_pretrained(base, num_labels=len(LABELS), trust_remote_code=False)
-    with torch.device("meta"):
-        outline = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
-    linears = [name for name, module in outline.named_modules() if isinstance(module, nn.Linear)]
-    head = [name for name in linears if _HEAD & set(name.split("."))]
-    targets = [name for name in linears if name.rsplit(".", 1)[-1] in recipe.lora_targets]
-    if not targets:
-        raise UserError(f"The recipe's lora_targets name no layer of the base {recipe.base}.")
+    config = AutoConfig.for_model(**base_config(base))
+    size = measure(config, recipe)
     settings: dict[str, Any] = {"config": config, "dtype": torch.float32, "trust_remote_code": False}
-    if recipe.quantise:
+    if recipe.quantisation.nf4:
         settings["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=recipe.double_quantisation,
-            bnb_4bit_compute_dtype=getattr(torch, recipe.compute),
-            llm_int8_skip_modules=head,  # full names: the matching is by prefix or by end
+            bnb_4bit_use_double_quant=recipe.quantisation.double,
+            bnb_4bit_compute_dtype=compute,
+            llm_int8_skip_modules=[_POOLER],
         )
-    with _quiet():  # the report that the head is new, which is why it is trained
-        model = AutoModelForSequenceClassification.from_pretrained(base, **settings)
-    quantised = tuple(_keep_trainable(model))
-    adapter = LoraConfig(
-        r=recipe.lora_rank,
-        lora_alpha=recipe.lora_alpha,  # type: ignore[arg-type] # peft annotates int and only divides by the rank
-        lora_dropout=recipe.lora_dropout,
-        target_modules=targets,
-        modules_to_save=[name for name in ("classifier", "score") if name in head],
-        bias="none",
-        task_type="SEQ_CLS",
-    )
-    quantisation = (
-        Quantisation(double=recipe.double_quantisation, modules=tuple(_plain_name(name) for name in quantised))
-        if quantised
-        else None
-    )
-    return Tuned(get_peft_model(model, adapter), quantisation)
+    with _quiet():  # its report of the weights that a classifier does not need
+        backbone, report = AutoModel.from_pretrained(base, output_loading_info=True, **settings)
+    quantised = tuple(_keep_trainable(backbone))
+    if quantised and not torch.cuda.is_available():
+        _hold_dequantised(backbone, recipe.quantisation.dequantise_below_mb)
+    fresh = sorted({name.rpartition(".")[0] for name in report["missing_keys"]})
+    if any(_POOLER not in name.split(".") for name in fresh):
+        raise UserError(f"The base model {recipe.base.id} has no weights for {fresh[0]}: it is not a complete model.")
+    network = SequenceClassifier(backbone, len(LABELS))
+    model = _with_adapter(network, recipe, tuple(f"backbone.{name}" for name in fresh))
+    quantisation = Quantisation(double=recipe.quantisation.double, modules=quantised) if quantised else None
+    return Tuned(model, network.architecture, quantisation, size)
 
 
-def fit(
-    tuned: Tuned,
-    tokenizer: PreTrainedTokenizerFast,
-    texts: Sequence[str],
-    labels: Sequence[str],
-    recipe: Recipe,
-    *,
-    seed: int,
-    work: Path,
-    max_steps: int | None = None,
-) -> int:
-    """Train in place and return the number of steps. `work` receives the Trainer's files; `max_steps` ends it early."""
-    encoded = tokenizer(list(texts), truncation=True, max_length=recipe.max_length)["input_ids"]
-    rows = [{"input_ids": ids, "labels": LABELS.index(label)} for ids, label in zip(encoded, labels, strict=True)]
-    if len(rows) < recipe.batch_size:
-        raise UserError(f"There are {len(rows)} texts to train on: fewer than one batch of {recipe.batch_size}.")
-    steps = max_steps or max(round(recipe.epochs * (len(rows) // recipe.batch_size)), 1)
-    arguments = TrainingArguments(
-        output_dir=str(work),
-        per_device_train_batch_size=recipe.micro_batch_size,
-        gradient_accumulation_steps=recipe.batch_size // recipe.micro_batch_size,
-        max_steps=steps,
-        learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        warmup_steps=round(recipe.warmup_share * steps),
-        lr_scheduler_type="cosine",
-        max_grad_norm=1.0,
-        logging_steps=50,
-        save_strategy="no",
-        report_to=[],
-        seed=seed,
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=False,
-    )
-    trainer = _BucketTrainer(
-        model=tuned.model,
-        args=arguments,
-        train_dataset=rows,  # any sized sequence of rows serves as a dataset
-        data_collator=DataCollatorWithPadding(tokenizer),
-    )
-    # The model takes any keyword, so the Trainer supposes that it scales its loss over micro-batches; it does not.
-    trainer.model_accepts_loss_kwargs = False
-    trainer.train()
-    tuned.model.eval()
-    return steps
+def base_config(base: Path) -> dict[str, Any]:
+    """Return the base's `config.json` with a pad token, whether or not it has one; it is served with this too."""
+    config: dict[str, Any] = json.loads((base / CONFIG).read_text(encoding="utf-8"))
+    architecture_of(config)
+    return config | {"pad_token_id": pad_id(config)}
 
 
-def adapter_tensors(model: PeftModel) -> dict[str, Tensor]:
-    """Return the adapter and the head in the form that `consumer.classifier.merge` reads, fp32, on the CPU."""
+def measure(config: PretrainedConfig, recipe: Recipe) -> Size:
+    """Count what the recipe would train of a network, without making it."""
+    with torch.device("meta"), _quiet():
+        outline = SequenceClassifier(AutoModel.from_config(config), len(LABELS))  # type: ignore[no-untyped-call]
+        base = sum(each.numel() for each in outline.backbone.parameters())
+        linear = sum(
+            cast("Tensor", each.weight).numel() for name, each in _linears(outline.backbone) if _POOLER not in name
+        )
+        model = _with_adapter(outline, recipe, ())
+    # 4 bits a weight and a magnitude a block: in 8 bits, with one more in 32 for every 256 of them, or in 32 bits.
+    magnitude = 1 + 4 / 256 if recipe.quantisation.double else 4
+    return Size(
+        trainable=sum(each.numel() for each in model.parameters() if each.requires_grad),
+        total=sum(each.numel() for each in model.parameters()),
+        base_bytes_16=2 * base,
+        base_bytes_nf4=round(linear * (0.5 + magnitude / _BLOCK) + 2 * (base - linear)),
+    )
+
+
+def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return what was trained, fp32, on the CPU: adapter and head as `consumer.classifier.merge` reads them, or all."""
     tensors: dict[str, Tensor] = {}
+    if not isinstance(model, PeftModel):
+        tensors = {_plain_name(name): parameter for name, parameter in model.named_parameters()}
+        return {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}
     for name, parameter in model.named_parameters():
         plain = _plain_name(name)
         for matrix in ("lora_A", "lora_B"):
@@ -152,66 +139,65 @@ def adapter_tensors(model: PeftModel) -> dict[str, Tensor]:
     return {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def load_tokenizer(base: Path) -> PreTrainedTokenizerFast:
-    """Return the base's fast tokenizer, padding to the right and free of the padding its file may carry."""
-    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_file=str(base / "tokenizer.json"),
-        padding_side="right",
-        unk_token="[UNK]",  # noqa: S106 - a token of text, not a secret
-        sep_token="[SEP]",  # noqa: S106
-        pad_token="[PAD]",  # noqa: S106
-        cls_token="[CLS]",  # noqa: S106
-        mask_token="[MASK]",  # noqa: S106
+def _with_adapter(network: SequenceClassifier, recipe: Recipe, fresh: tuple[str, ...]) -> nn.Module:
+    """Add the recipe's adapter; `fresh` names modules that the base has no weights for, which are trained whole."""
+    if recipe.tuning == "full":
+        return network
+    layers = [f"backbone.{name}" for name, _ in _linears(network.backbone)]
+    targets = [name for name in layers if name.rsplit(".", 1)[-1] in recipe.lora.targets and name not in fresh]
+    if not targets:
+        raise UserError(f"The recipe's lora.targets name no layer of the base {recipe.base.id}.")
+    adapter = LoraConfig(
+        r=recipe.lora.r,
+        lora_alpha=recipe.lora.alpha,  # type: ignore[arg-type] # peft annotates int and only divides by the rank
+        lora_dropout=recipe.lora.dropout,
+        target_modules=targets,
+        modules_to_save=[*network.architecture.head, *fresh],
+        fan_in_fan_out=isinstance(network.get_submodule(targets[0]), Conv1D),
+        bias=recipe.lora.bias,
     )
-    tokenizer.backend_tokenizer.no_padding()
-    return tokenizer
+    return get_peft_model(cast("transformers.PreTrainedModel", network), adapter)
 
 
-class _BucketTrainer(Trainer):
-    """A Trainer whose micro-batches hold texts of similar length."""
-
-    def get_train_dataloader(self) -> DataLoader[Any]:
-        rows: Any = self.train_dataset
-        sampler = _StepBuckets([len(row["input_ids"]) for row in rows], self.args)
-        loader = DataLoader(
-            rows, batch_size=self.args.per_device_train_batch_size, sampler=sampler, collate_fn=self.data_collator
-        )
-        return cast("DataLoader[Any]", self.accelerator.prepare(loader))
+def _linears(backbone: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    return ((name, each) for name, each in backbone.named_modules() if isinstance(each, nn.Linear | Conv1D))
 
 
-class _StepBuckets(Sampler[int]):
-    """Draw each optimiser step's texts at random, then order them by length: half the padding, the same gradient.
-
-    Grouping by length over more than a step would make batches of one class (spam is long), and training diverges.
-    """
-
-    def __init__(self, lengths: Sequence[int], arguments: TrainingArguments) -> None:
-        self._lengths = lengths
-        self._step = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
-        self._random = torch.Generator().manual_seed(arguments.seed)
-
-    def __len__(self) -> int:
-        return len(self._lengths) // self._step * self._step
-
-    def __iter__(self) -> Iterator[int]:
-        shuffled: list[int] = torch.randperm(len(self._lengths), generator=self._random).tolist()
-        for start in range(0, len(self), self._step):
-            yield from sorted(shuffled[start : start + self._step], key=self._lengths.__getitem__)
-
-
-def _keep_trainable(model: nn.Module) -> Iterator[str]:
+def _keep_trainable(backbone: nn.Module) -> Iterator[str]:
     """Switch the gradient-free CPU kernel off in every 4-bit layer; yield the names of those layers."""
     from bitsandbytes.nn.modules import Linear4bit
 
-    for name, module in model.named_modules():
+    for name, module in backbone.named_modules():
         if isinstance(module, Linear4bit):
             module.support_avx512bf16_for_cpu = False
             yield name
 
 
+def _hold_dequantised(backbone: nn.Module, below_mb: int) -> None:
+    """Put plain layers with the values that the 4 bits stand for in place of quantised ones, where they take little.
+
+    A quantised layer works these values out anew in every forward and every backward pass.
+    """
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn.modules import Linear4bit
+
+    layers = [(name, each) for name, each in backbone.named_modules() if isinstance(each, Linear4bit)]
+    if sum(4 * each.in_features * each.out_features for _, each in layers) >= below_mb * 1e6:
+        return
+    for name, layer in layers:
+        with torch.device("meta"):
+            plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
+        packed: Any = layer.weight
+        values = dequantize_4bit(packed.data, packed.quant_state).float()
+        plain.weight = nn.Parameter(values, requires_grad=False)
+        plain.bias = layer.bias
+        backbone.set_submodule(name, plain)
+    backbone.is_loaded_in_4bit = False  # type: ignore[assignment] # the model library's mark, no module
+
+
 def _plain_name(name: str) -> str:
-    """A name as in the base's own state dict: without what peft and the classification model put before it."""
-    return name.removeprefix("base_model.model.").removeprefix("bert.")
+    """A name as in the base's own state dict: without what peft and the classifier put before it."""
+    return name.removeprefix("base_model.model.").removeprefix("backbone.")
 
 
 @contextmanager

@@ -1,63 +1,60 @@
-"""From corpora to a model folder: split, tune, merge, calibrate, judge, save."""
+"""From corpora to a model folder: split, tune, merge, calibrate, judge, save.
 
+Training that is cut short leaves its checkpoints in `<out>.work`; the same call again goes on from the last of them.
+Under `accelerate launch` every process makes the same calls: they share each step's texts, and the first one saves.
+"""
+
+import hashlib
 import importlib.metadata
 import json
 import logging
 import resource
-import tempfile
+import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+import torch
 import transformers
+from accelerate import PartialState  # type: ignore[import-untyped]
 from safetensors.torch import save as save_tensors
 from tokenizers import Tokenizer
-from torch import Tensor
 
+from consumer.classifier.architecture import pad_id
 from consumer.classifier.artifact import (
     ADAPTER,
     CONFIG,
+    MODEL,
     TOKENIZER,
     Artifact,
-    Calibration,
+    Base,
     File,
     Manifest,
-    Quantisation,
-    Review,
+    load_artifact,
     save,
+    sha256_of,
 )
 from consumer.classifier.base import WEIGHTS, find_base
-from consumer.classifier.engine import Engine
-from consumer.classifier.merge import merged_weights
-from consumer.classifier.model import build_engine, calibrated
+from consumer.classifier.engine import Encoder
 from consumer.classifier.normalise import NORMALISER_VERSION
+from schemas.corpus import CorpusSpec, Message, load_corpus
 from schemas.errors import UserError
 from training import qlora
-from training.calibrate import choose_review, choose_threshold, fit_platt
 from training.data import Example, Splits, split_corpora
-from training.evaluate import Metrics, metrics
+from training.decision import Decided, decide, prior_shift
+from training.precision import capability, compute_dtype
 from training.recipe import Recipe
+from training.trainer import as_sentences, fit
 
-log = logging.getLogger(__name__)
+__all__ = ["CorpusSpec", "read_splits", "train", "train_on"]
 
-Merge = Literal["dequantised", "full_precision"]
+log = logging.getLogger("smsift.training")
+
 _LIBRARIES: Final = ("torch", "transformers", "peft", "bitsandbytes", "safetensors", "tokenizers")
-
-
-@dataclass(frozen=True, slots=True)
-class CorpusSpec:
-    """A labelled file, or a hub data set (owner/name); columns are None where the reader can tell them itself."""
-
-    spec: str | Path
-    text_column: str | None = None
-    label_column: str | None = None
-
-    @property
-    def name(self) -> str:
-        return Path(self.spec).stem
+_RUN: Final = "run.json"
+"""In the folder of checkpoints: which run they belong to."""
 
 
 def train(
@@ -70,26 +67,48 @@ def train(
     base: str | None = None,
     version: str | None = None,
     max_steps: int | None = None,
+    hub_token: str | None = None,
+    say: Callable[[str], None] = log.info,
 ) -> Artifact:
     """Make a model folder at `out` (empty or absent) from the corpora in `data` and return it, verified.
 
     A part of the near-duplicate clusters of `data` and all of `held_out` are only tested on; the manifest carries the
-    metrics of each corpus. `base` overrides where the base model is looked for. `version` is by default the UTC time.
-    `max_steps` ends training early, for a trial. Raises UserError where corpora, base or `out` are not usable.
+    metrics of each corpus. `base` is a folder or hub id of another base than the recipe's, or where that lies. `version`
+    is by default the UTC time. `max_steps` ends training early, for a trial. `hub_token` opens gated models and data sets.
+    `say` receives what a person wants to know of the run. Raises UserError where corpora, base or `out` are not usable.
     """
+    _check_unused(out)
+    splits = read_splits(recipe, data, held_out=held_out, seed=seed, hub_token=hub_token)
+    return train_on(
+        recipe, splits, out, seed=seed, base=base, version=version, max_steps=max_steps, hub_token=hub_token, say=say
+    )
+
+
+def read_splits(
+    recipe: Recipe,
+    data: Sequence[CorpusSpec],
+    *,
+    held_out: Sequence[CorpusSpec] = (),
+    seed: int = 0,
+    hub_token: str | None = None,
+) -> Splits:
+    """Read the corpora and split them as the recipe says. Raises UserError for what cannot be read or trained on."""
     if not data:
         raise UserError("Training needs at least one corpus: give --data PATH.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is not empty: choose another folder for the model.")
-    splits = split_corpora(
-        _read(data),
-        _read(held_out),
-        validation_share=recipe.validation_share,
-        test_share=recipe.test_share,
+    corpora: dict[str, Sequence[Message]] = {}
+    left_out: dict[str, Mapping[str, int]] = {}
+    for spec in (*data, *held_out):
+        if spec.name in corpora:
+            raise UserError(f"Two corpora are named {spec.name}: rename one, its metrics go by that name.")
+        corpora[spec.name], left_out[spec.name] = load_corpus(spec, hub_token)
+    return split_corpora(
+        {spec.name: corpora[spec.name] for spec in data},
+        {spec.name: corpora[spec.name] for spec in held_out},
+        validation_share=recipe.data.validation_share,
+        test_share=recipe.data.test_share,
         seed=seed,
+        left_out=left_out,
     )
-    log.info("training on %d texts, dropped %s", len(splits.train), splits.dropped)
-    return train_on(recipe, splits, out, seed=seed, base=base, version=version, max_steps=max_steps)
 
 
 def train_on(
@@ -101,39 +120,94 @@ def train_on(
     base: str | None = None,
     version: str | None = None,
     max_steps: int | None = None,
+    hub_token: str | None = None,
+    say: Callable[[str], None] = log.info,
 ) -> Artifact:
     """Like `train`, for corpora that are read and split already."""
-    started, created = time.monotonic(), datetime.now(UTC)
-    folder = find_base(recipe.base_model, base)
+    _check_unused(out)
+    state = PartialState()
+    if not state.is_main_process:
+        say = _nobody
+    started = time.monotonic()
+    folder, found = _find_base(recipe, base, hub_token)
+    work = out.with_name(f"{out.name}.work")
+    if state.is_main_process:
+        _claim(work, recipe, splits, found, seed, max_steps)
+    state.wait_for_everyone()
+    say(f"training on {len(splits.train)} texts, left out: {splits.dropped}")
+    compute = compute_dtype(recipe.training.compute, capability())
     transformers.set_seed(seed)
-    tuned = qlora.prepare(folder, recipe)
-    tokenizer = qlora.load_tokenizer(folder)
-    with tempfile.TemporaryDirectory() as work:
-        steps = qlora.fit(
-            tuned,
-            tokenizer,
-            [each.text for each in splits.train],
-            [each.label for each in splits.train],
-            recipe,
-            seed=seed,
-            work=Path(work),
-            max_steps=max_steps,
-        )
-    adapter = qlora.adapter_tensors(tuned.model)
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    tokenizer_file = (folder / TOKENIZER).read_bytes()
-    served = _choose_merge(folder, config, tokenizer_file, adapter, tuned.quantisation, recipe, splits.validation)
-    judged = {"validation": splits.validation, **splits.tests}
-    report = {name: _judge(served, part) for name, part in judged.items()}
+    with as_sentences(recipe, work):
+        tuned = qlora.prepare(folder, recipe, compute)
+    say(str(tuned.size))
+    config = qlora.base_config(folder)
+    tokenizer = (folder / TOKENIZER).read_bytes()
+    positions = int(config.get("max_position_embeddings") or config.get("n_positions") or recipe.max_length)
+    texts = _augmented(recipe, splits.train, seed)
+    steps = fit(
+        tuned,
+        Encoder(Tokenizer.from_buffer(tokenizer), min(recipe.max_length, positions), pad_id(config)),
+        texts,
+        splits.validation,
+        recipe,
+        seed=seed,
+        work=work,
+        compute=compute,
+        max_steps=max_steps,
+    )
     facts: dict[str, str | float | int] = {
-        "seconds": round(time.monotonic() - started, 1),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "steps": steps,
-        "texts": len(splits.train),
-        "spam": sum(each.label == "spam" for each in splits.train),
-        "trainable_parameters": tuned.trainable_parameters,
-        "adapter_bytes": sum(tensor.nbytes for tensor in adapter.values()),
+        "texts": len(texts),
+        "spam": sum(each.label == "spam" for each in texts),
+        "trainable_parameters": tuned.size.trainable,
+        "total_parameters": tuned.size.total,
+        "compute": str(compute).removeprefix("torch."),
+        "processes": state.num_processes,
     }
+    quantisation = tuned.quantisation
+    trained = qlora.trained_tensors(tuned.model)
+    del tuned  # the merged network takes its place in memory
+    if not state.is_main_process:
+        state.wait_for_everyone()
+        return load_artifact(out)
+    try:
+        with as_sentences(recipe, work):
+            shift = prior_shift(splits.train, texts, weighted=recipe.training.class_weights)
+            decided = decide(folder, config, tokenizer, trained, quantisation, recipe, splits.validation, shift)
+            report = {
+                name: decided.judge(part) for name, part in {"validation": splits.validation, **splits.tests}.items()
+            }
+        facts |= _spent(started)
+        made = save(
+            out,
+            {
+                (MODEL if recipe.adapter is None else ADAPTER): save_tensors(trained),
+                CONFIG: json.dumps(config, indent=1).encode(),
+                TOKENIZER: tokenizer,
+            },
+            _manifest(recipe, splits, found, config, decided, quantisation, report, facts, seed, version),
+        )
+    finally:
+        state.wait_for_everyone()
+    shutil.rmtree(work, ignore_errors=True)
+    gpu = f", {facts['gpu_peak_memory_mb']} MB on the GPU" if "gpu_peak_memory_mb" in facts else ""
+    say(f"took {facts['seconds']:.0f} s and at most {facts['peak_memory_mb']} MB of memory{gpu}")
+    return made
+
+
+def _manifest(
+    recipe: Recipe,
+    splits: Splits,
+    base: Base,
+    config: Mapping[str, Any],
+    decided: Decided,
+    quantisation: Any,
+    report: dict[str, Any],
+    facts: dict[str, str | float | int],
+    seed: int,
+    version: str | None,
+) -> Callable[[dict[str, File]], Manifest]:
+    created = datetime.now(UTC)
 
     def manifest(files: dict[str, File]) -> Manifest:
         return Manifest(
@@ -141,16 +215,16 @@ def train_on(
             version=version or created.strftime("%Y%m%d.%H%M%S"),
             recipe=recipe.name,
             created=created,
-            architecture="bert",
-            base=recipe.base_model,
+            architecture=config["model_type"],
+            base=base,
             labels=qlora.LABELS,
             max_length=recipe.max_length,
-            lora=recipe.lora,
-            quantisation=tuned.quantisation,
-            merge=served.merge,
-            calibration=served.calibration,
-            threshold=served.threshold,
-            review=served.review,
+            lora=recipe.adapter,
+            quantisation=quantisation,
+            merge=decided.merge,
+            calibration=decided.calibration,
+            threshold=decided.threshold,
+            review=decided.review,
             normaliser_version=NORMALISER_VERSION,
             data_version=splits.version,
             seed=seed,
@@ -160,70 +234,79 @@ def train_on(
             files=files,
         )
 
-    parts = {ADAPTER: save_tensors(adapter), CONFIG: (folder / CONFIG).read_bytes(), TOKENIZER: tokenizer_file}
-    return save(out, parts, manifest)
+    return manifest
 
 
-@dataclass(frozen=True, slots=True)
-class _Served:
-    """The engine as it will serve, and the decision fitted to its margins."""
+def _find_base(recipe: Recipe, override: str | None, token: str | None) -> tuple[Path, Base]:
+    """Return the base's folder and what the manifest says of it: what was found, with its digest.
 
-    engine: Engine
-    merge: Merge
-    calibration: Calibration
-    threshold: float
-    review: Review
-    nll: float
-
-
-def _choose_merge(
-    folder: Path,
-    config: dict[str, Any],
-    tokenizer_file: bytes,
-    adapter: dict[str, Tensor],
-    quantisation: Quantisation | None,
-    recipe: Recipe,
-    validation: Sequence[Example],
-) -> _Served:
-    """Serve from the weights that explain validation better.
-
-    On a tie within 1 % full precision wins: nothing has to be quantised at start, so it loads faster.
+    Given a folder or id, that is what is trained on, whatever the recipe names.
     """
-    is_spam = [each.label == "spam" for each in validation]
-    candidates: list[_Served] = []
-    ways: list[tuple[Merge, Quantisation | None]] = [("full_precision", None)]
-    if quantisation is not None:
-        ways.append(("dequantised", quantisation))
-    for merge, through in ways:
-        weights = merged_weights(folder / WEIGHTS, adapter, recipe.lora, through)
-        engine = build_engine(
-            config, weights, Tokenizer.from_buffer(tokenizer_file), max_length=recipe.max_length, labels=qlora.LABELS
+    named = recipe.base_model
+    if override is None:
+        folder = find_base(named, None, token)
+        return folder, named.model_copy(update={"sha256": sha256_of(folder / WEIGHTS)})
+    folder = find_base(Base(id=override), override, token)
+    digest = sha256_of(folder / WEIGHTS)
+    if digest == named.sha256:
+        return folder, named
+    local = Path(override).is_dir()
+    if local and named.sha256 is None:  # the folder is where the recipe's base lies
+        return folder, named.model_copy(update={"sha256": digest})
+    log.warning("training on another base than the recipe's %s", named.id)
+    return folder, Base(id=folder.name if local else override, sha256=digest)
+
+
+def _check_unused(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is not empty: choose another folder for the model.")
+
+
+def _claim(work: Path, recipe: Recipe, splits: Splits, base: Base, seed: int, max_steps: int | None) -> None:
+    """Mark the folder of checkpoints as this run's. Raises UserError where it is another run's or cannot be written."""
+    facts = [recipe.model_dump(mode="json"), splits.version, base.sha256, seed, max_steps]
+    run = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    path = work / _RUN
+    try:
+        if path.exists() and json.loads(path.read_text(encoding="utf-8")) != {"run": run}:
+            raise UserError(
+                f"{work} holds an unfinished run with other arguments: repeat those to finish it, or remove the folder."
+            )
+        work.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"run": run}), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"Cannot write checkpoints to {work}: {error.strerror or error}.") from error
+    except ValueError:
+        raise UserError(f"{path} is damaged: remove {work} to train from the start.") from None
+
+
+def _augmented(recipe: Recipe, train: Sequence[Example], seed: int) -> list[Example]:
+    if not recipe.data.augmentation:
+        return list(train)
+    from training.augment import augment
+
+    try:
+        copies = augment(
+            train,
+            recipe.data.augmentation,
+            copies=recipe.data.augment_copies,
+            ham_share=recipe.data.augment_ham_share,
+            seed=seed,
         )
-        margins = [each.margin for each in engine.read([each.text for each in validation])]
-        calibration = fit_platt(margins, is_spam)
-        scores = [calibrated(margin, calibration) for margin in margins]
-        threshold = choose_threshold(scores, is_spam, recipe.fpr_budget)
-        review = choose_review(scores, threshold, recipe.review_share)
-        nll = metrics(scores, is_spam, threshold)["nll"] or 0.0
-        candidates.append(_Served(engine, merge, calibration, threshold, review, nll))
-        log.info("merged %s: validation NLL %.4f", merge, nll)
-    first, *others = candidates
-    return next((other for other in others if other.nll < 0.99 * first.nll), first)
+    except ValueError as error:
+        raise UserError(f"data.augmentation: {error}.") from None
+    return [*train, *copies]
 
 
-def _judge(served: _Served, examples: Sequence[Example]) -> Metrics:
-    readings = served.engine.read([each.text for each in examples])
-    scores = [calibrated(reading.margin, served.calibration) for reading in readings]
-    return metrics(scores, [each.label == "spam" for each in examples], served.threshold)
+def _spent(started: float) -> dict[str, float | int]:
+    spent: dict[str, float | int] = {
+        "seconds": round(time.monotonic() - started, 1),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    if torch.cuda.is_available():
+        spent["gpu_peak_memory_mb"] = torch.cuda.max_memory_allocated() // 2**20
+    return spent
 
 
-def _read(paths: Sequence[CorpusSpec]) -> Mapping[str, Iterable[tuple[str, str]]]:
-    from schemas.corpus import read_corpus
-
-    corpora: dict[str, list[tuple[str, str]]] = {}
-    for corpus in paths:
-        if corpus.name in corpora:
-            raise UserError(f"Two corpora are named {corpus.name}: rename one, its metrics go by that name.")
-        rows = read_corpus(corpus.spec, corpus.text_column, corpus.label_column)
-        corpora[corpus.name] = [(row.text, row.label) for row in rows]
-    return corpora
+def _nobody(_: str) -> None:
+    pass

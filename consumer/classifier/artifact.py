@@ -16,10 +16,14 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
+from consumer.classifier.architecture import ArchitectureName
 from schemas.errors import UserError
 
 MANIFEST: Final = "manifest.json"
 ADAPTER: Final = "adapter.safetensors"
+"""Adapter and head, of a model tuned with LoRA."""
+MODEL: Final = "model.safetensors"
+"""All weights, of a model tuned whole."""
 CONFIG: Final = "config.json"
 TOKENIZER: Final = "tokenizer.json"
 MAX_MANIFEST_BYTES: Final = 1 << 20
@@ -34,12 +38,12 @@ class _Value(BaseModel):
 
 
 class Base(_Value):
-    """The base model whose weights the adapter changes."""
+    """The base model whose weights were tuned."""
 
     id: str
     """Hub id, e.g. `sentence-transformers/all-MiniLM-L6-v2`."""
-    sha256: Sha256
-    """Of its `model.safetensors`."""
+    sha256: Sha256 | None = None
+    """Of its `model.safetensors`. A recipe may leave it open; a manifest names the one that was found."""
     package: str | None = None
     """Python distribution that carries the same files, for machines that reach no hub."""
 
@@ -90,13 +94,14 @@ class Manifest(_Value):
     version: Name
     recipe: str
     created: datetime
-    architecture: Literal["bert"]
+    architecture: ArchitectureName
     base: Base
     labels: tuple[str, ...]
     """Classes in the order of the head's outputs."""
     max_length: int = Field(ge=8)
     """Tokens that the model reads of a text, special ones included; the rest is cut off."""
-    lora: Lora
+    lora: Lora | None
+    """None: the whole network was tuned, and the folder holds all its weights."""
     quantisation: Quantisation | None = None
     """None: training held the base in full precision."""
     merge: Literal["dequantised", "full_precision"]
@@ -130,7 +135,9 @@ class Manifest(_Value):
             raise ValueError("the threshold must lie within the review band")
         if self.merge == "dequantised" and self.quantisation is None:
             raise ValueError("merge 'dequantised' needs a quantisation")
-        missing = {ADAPTER, CONFIG, TOKENIZER} - self.files.keys()
+        if self.lora is not None and self.base.sha256 is None:
+            raise ValueError("an adapter needs the digest of its base")
+        missing = {ADAPTER if self.lora else MODEL, CONFIG, TOKENIZER} - self.files.keys()
         if missing:
             raise ValueError(f"files must list {', '.join(sorted(missing))}")
         return self

@@ -11,11 +11,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from tokenizers import Tokenizer
 
-from consumer.classifier.artifact import ADAPTER, CONFIG, TOKENIZER, Artifact, Calibration, Review, load_artifact
+from consumer.classifier.architecture import architecture_of, pad_id
+from consumer.classifier.artifact import (
+    ADAPTER,
+    CONFIG,
+    MODEL,
+    TOKENIZER,
+    Artifact,
+    Calibration,
+    Review,
+    load_artifact,
+)
 from consumer.classifier.base import WEIGHTS, find_base
 from consumer.classifier.bert import Bert, Shape
 from consumer.classifier.contract import Action, Classification, Label, ModelIdentity
-from consumer.classifier.engine import Engine, Reading
+from consumer.classifier.engine import Engine, Network, Reading
 from consumer.classifier.merge import merged_weights
 from consumer.classifier.normalise import NORMALISER_VERSION, Normalised, normalise
 from schemas.errors import UserError
@@ -71,13 +81,21 @@ def load_model(folder: Path, base: str | None, device: str, threads: int | None)
 
 
 def load_engine(artifact: Artifact, base: str | None, device: str) -> Engine:
-    """Merge a verified artifact's adapter into its base and make it ready to run."""
+    """Put the weights of a verified artifact together and make them ready to run."""
     manifest = artifact.manifest
-    base_weights = find_base(manifest.base, base) / WEIGHTS
-    through = manifest.quantisation if manifest.merge == "dequantised" else None
     try:
-        weights = merged_weights(base_weights, load_tensors(artifact.read(ADAPTER)), manifest.lora, through)
         config = json.loads(artifact.read(CONFIG))
+        if manifest.lora is None:
+            weights = load_tensors(artifact.read(MODEL))
+        else:
+            through = manifest.quantisation if manifest.merge == "dequantised" else None
+            weights = merged_weights(
+                find_base(manifest.base, base) / WEIGHTS,
+                load_tensors(artifact.read(ADAPTER)),
+                manifest.lora,
+                through,
+                architecture_of(config),
+            )
         tokenizer = Tokenizer.from_buffer(artifact.read(TOKENIZER))
         return build_engine(
             config, weights, tokenizer, max_length=manifest.max_length, labels=manifest.labels, device=device
@@ -96,9 +114,22 @@ def build_engine(
     device: str = "auto",
 ) -> Engine:
     """Put merged weights on a device. Raises UserError for an unknown network or a device that is not there."""
-    target = _device(device)
-    network = Bert(Shape.of(config), {name: weight.to(target) for name, weight in weights.items()})
-    return Engine(network, tokenizer, max_length, labels)
+    network = _network(config, weights, _device(device))
+    return Engine(network, tokenizer, max_length, labels, pad_id(config))
+
+
+def _network(config: dict[str, Any], weights: dict[str, torch.Tensor], device: torch.device) -> Network:
+    """The slim forward pass where it computes the network, else the model library's."""
+    architecture = architecture_of(config)
+    if architecture.name == "bert" and config.get("hidden_act", "gelu") == "gelu":
+        return Bert(Shape.of(config), {name: weight.to(device) for name, weight in weights.items()})
+    try:
+        from consumer.classifier.network import SequenceClassifier
+    except ImportError as error:
+        raise UserError(
+            f"Serving a {architecture.name} model needs the package transformers: install smsift[train]."
+        ) from error
+    return SequenceClassifier.from_weights(config, weights).to(device)
 
 
 def calibrated(margin: float, calibration: Calibration) -> float:

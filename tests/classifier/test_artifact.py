@@ -4,10 +4,23 @@ import json
 import shutil
 from pathlib import Path
 
+import httpx
 import pytest
+from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
+from consumer.classifier import artifact as artifact_module
 from consumer.classifier import load
-from consumer.classifier.artifact import ADAPTER, MANIFEST, TOKENIZER, Artifact, File, Manifest, load_artifact, save
+from consumer.classifier.artifact import (
+    ADAPTER,
+    MANIFEST,
+    TOKENIZER,
+    Artifact,
+    Base,
+    File,
+    Manifest,
+    load_artifact,
+    save,
+)
 from consumer.classifier.base import MINILM, WEIGHTS, find_base
 from schemas.errors import UserError
 
@@ -71,7 +84,7 @@ def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> No
 def test_a_manifest_that_makes_no_sense_is_one_sentence(
     folder: Path, changes: dict[str, object], sentence: str
 ) -> None:
-    change_manifest(folder, **{"threshold": 0.5, **changes})
+    change_manifest(folder, **{"threshold": 0.5, "review": {"low": 0.4, "high": 0.6}, **changes})
     with pytest.raises(UserError, match=sentence):
         load_artifact(folder)
 
@@ -104,6 +117,52 @@ def test_a_failed_save_leaves_nothing_behind(tiny_model: Artifact, tmp_path: Pat
     with pytest.raises(UserError, match="not empty"):
         save(tmp_path / "full", {ADAPTER: b"x"}, manifest)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
+
+
+def test_a_disk_that_fills_up_while_saving_leaves_no_model(
+    tiny_model: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = artifact_module._write_durably
+    files = {name: tiny_model.read(name) for name in tiny_model.manifest.files}
+    for room in range(len(files) + 1):
+        written: list[Path] = []
+
+        def full(path: Path, data: bytes, room: int = room, written: list[Path] = written) -> None:
+            if len(written) == room:
+                path.write_bytes(data[: len(data) // 2])
+                raise OSError(28, "No space left on device")
+            written.append(path)
+            write(path, data)
+
+        monkeypatch.setattr(artifact_module, "_write_durably", full)
+        with pytest.raises(UserError, match="No space left"):
+            save(tmp_path / "model", files, lambda listed: tiny_model.manifest.model_copy(update={"files": listed}))
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gated_base_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def gated(*_: object, token: str | None, local_files_only: bool, **__: object) -> str:
+        asked.append(token)
+        if local_files_only:
+            raise LocalEntryNotFoundError("not there")
+        raise GatedRepoError("gated", response=httpx.Response(403, request=httpx.Request("GET", "https://hub.test")))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", gated)
+    with pytest.raises(UserError, match=r"maker/model is gated: accept its terms .*SMSIFT_HUB_TOKEN"):
+        find_base(Base(id="maker/model"), token="secret")
+    assert asked == ["secret", "secret"]
+
+
+def test_a_base_without_a_digest_is_taken_as_it_is(tiny_base: Path) -> None:
+    assert find_base(Base(id="tiny/base"), str(tiny_base)) == tiny_base
+
+
+def test_an_adapter_without_its_bases_digest_is_refused(folder: Path) -> None:
+    change_manifest(folder, base={"id": "tiny/base"})
+    with pytest.raises(UserError, match="needs the digest of its base"):
+        load_artifact(folder)
 
 
 def test_another_base_is_refused(tiny_model: Artifact) -> None:

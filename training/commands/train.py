@@ -19,16 +19,20 @@ def train(
 
     settings = load_settings()
     configure_logs(settings)
+    from schemas.corpus import parse_spec
     from training.recipe import load_recipe
-    from training.train import CorpusSpec
+
+    chosen = load_recipe(recipe)  # a wrong name costs no import of the libraries
     from training.train import train as make
 
     made = make(
-        load_recipe(recipe),
-        [CorpusSpec(path) for path in data],
+        chosen,
+        [parse_spec(path) for path in data],
         out,
-        held_out=[CorpusSpec(path) for path in held_out or []],
+        held_out=[parse_spec(path) for path in held_out or []],
         seed=seed,
         base=settings.base,
+        hub_token=settings.hub_token.get_secret_value() if settings.hub_token else None,
+        say=print,
     )
     print(f"saved {out}: {made.manifest.name} {made.manifest.version}")
