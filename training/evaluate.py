@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from training.bootstrap import SAMPLES, Interval, interval, intervals
-from training.data import Example, near_duplicates
-from training.data import _key as key
+from training.data import Example, near_duplicates, text_key
 from training.floor import naive_bayes
 from training.metrics import Floats, Metrics, Scores, expected_calibration_error, log_losses, measure, metrics
 from training.scorer import Scorer
@@ -178,7 +177,7 @@ def evaluate(
     peers: list[Measured] = []
     if before is not None:
         rows = _pick(range(len(texts)), BEFORE_ROWS, draw)
-        note = "" if len(rows) == len(texts) else f"a seeded sample of {len(rows)} texts"
+        note = "" if len(rows) == len(texts) else f"on a seeded sample of {len(rows):,} texts"
         untuned = Scores(before.score([texts[i] for i in rows]), is_spam[rows], before.threshold, None)
         peers += [judge(before.name, untuned, note), judge("after tuning", scores.take(rows), note)]
     if floor and (found := naive_bayes(examples, clusters, training, seed)) is not None:
@@ -212,13 +211,13 @@ def _predictions(parts: Mapping[str, Sequence[Example]], p: Floats) -> list[Pred
 
 
 def _slices(examples: Sequence[Example], scores: Scores, training: Sequence[Example] | None) -> list[Slice]:
-    known = None if training is None else frozenset(key(each.text) for each in training)
+    known = None if training is None else frozenset(text_key(each.text) for each in training)
     rows: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, example in enumerate(examples):
         for pair in traits_of(example):
             rows[pair].append(i)
         if known is not None:
-            rows["in the training split", "yes" if key(example.text) in known else "no"].append(i)
+            rows["in the training split", "yes" if text_key(example.text) in known else "no"].append(i)
     traits = Counter(trait for trait, _ in rows)
     # A trait that all texts share tells nothing that the table of all texts does not.
     return [Slice(*pair, measure(scores.take(chosen))) for pair, chosen in rows.items() if traits[pair[0]] > 1]

@@ -47,6 +47,8 @@ _STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "smsift",
 }
+_SIZE: Final = (5.0, 3.3)
+"""Inches of most pictures."""
 _EDGE: Final = 7.0
 """Log-odds at which the histogram ends: scores beyond .001 and .999 are one bin on either side."""
 
@@ -75,14 +77,14 @@ def plots_of(evaluation: Evaluation) -> list[Plot]:
             "confusion",
             "Confusion",
             "Labels against the truth: counts, and shares of each true class.",
-            (3.6, 3.0),
+            _SIZE,
             lambda figure: _confusion(figure, scores),
         ),
         (
             "scores",
             "Scores",
             "Share of each class by its score, on a scale of log-odds; the line is the threshold.",
-            (5.4, 3.0),
+            _SIZE,
             lambda figure: _histogram(figure, scores),
         ),
     ]
@@ -92,14 +94,14 @@ def plots_of(evaluation: Evaluation) -> list[Plot]:
                 "precision-recall",
                 "Precision and recall",
                 "Precision at every recall; the dot is the model at its threshold.",
-                (4.5, 3.4),
+                _SIZE,
                 lambda figure: _precision_recall(figure, evaluation),
             ),
             (
                 "reliability",
                 "Reliability",
                 "How often a text with a given score is spam, with 95 % intervals; a calibrated model is on the line.",
-                (4.5, 3.4),
+                _SIZE,
                 lambda figure: _reliability(figure, scores),
             ),
         ]
@@ -147,9 +149,6 @@ def _precision_recall(figure: "Figure", evaluation: Evaluation) -> None:
         "naive Bayes": {"color": MUTED, "linewidth": 1.2},
         "before tuning": {"color": MUTED, "linewidth": 1.2, "linestyle": (0, (4, 2))},
     }
-    for name, look in looks.items():
-        if name in peers:
-            axes.plot(*_curve(peers[name].scores), label=_with_area(name, peers[name]), **look)
     recall, precision = _curve(evaluation.overall.scores)
     axes.plot(recall, precision, color=HAM, linewidth=2, label=_with_area("model", evaluation.overall))
     found = evaluation.overall.metrics
@@ -158,6 +157,11 @@ def _precision_recall(figure: "Figure", evaluation: Evaluation) -> None:
     # A good model fills the corner: begin where it begins to lose, so that the differences are seen.
     low = min(float(precision[recall <= 0.95].min(initial=1.0)), found["precision"] or 1.0, found["recall"] or 1.0)
     start = max(0.0, math.floor(low * 10 - 2) / 10)
+    for name, look in looks.items():
+        if name in peers:
+            x, y = _curve(peers[name].scores)
+            unseen = "" if bool((y[x > start] >= start).any()) else ", below the picture"
+            axes.plot(x, y, label=_with_area(name, peers[name]) + unseen, zorder=1.5, **look)
     axes.set(xlabel="recall", ylabel="precision", xlim=(start, 1.005), ylim=(start, 1.005))
     axes.legend(loc="lower left")
 
@@ -196,7 +200,7 @@ def _reliability(figure: "Figure", scores: Scores) -> None:
             annotation_clip=False,
         )
     axes.set(
-        xlabel="score, mean of a tenth of the scale", ylabel="share of spam", xlim=(-0.03, 1.03), ylim=(-0.03, 1.08)
+        xlabel="mean score of each tenth of the scale", ylabel="share of spam", xlim=(-0.06, 1.06), ylim=(-0.03, 1.08)
     )
 
 
@@ -224,7 +228,7 @@ def _histogram(figure: "Figure", scores: Scores) -> None:
     axes.grid(visible=False, axis="x")
     axes.yaxis.set_major_formatter(_per_cent)
     axes.set(xlabel="score, P(spam)", ylabel="share of the class", xlim=(-_EDGE, _EDGE))
-    axes.legend(loc="upper center")
+    figure.legend(loc="outside upper center", ncols=3)
 
 
 def _confusion(figure: "Figure", scores: Scores) -> None:
@@ -254,11 +258,11 @@ def _cell(column: int, row: int, colour: str, strength: float) -> Any:
 
 def _attacks(figure: "Figure", evaluation: Evaluation) -> None:
     attacks = evaluation.attacks[::-1]
-    places = np.arange(len(attacks))
-    left, right = figure.subplots(1, 2, sharey=True)
-    for axes, quality, clean_of in (
-        (left, "recall", lambda effect: (effect.recall or 0) + (effect.recall_loss or 0)),
-        (right, "fpr", lambda effect: (effect.fpr or 0) - (effect.fpr_rise or 0)),
+    first, places = attacks[0].normalised, np.arange(len(attacks))
+    left, right = figure.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.08})
+    for axes, quality, clean in (
+        (left, "recall", (first.recall or 0) + (first.recall_loss or 0)),
+        (right, "fpr", (first.fpr or 0) - (first.fpr_rise or 0)),
     ):
         for shift, colour, name, effects in (
             (0.19, HAM, "with normaliser", [each.normalised for each in attacks]),
@@ -266,7 +270,7 @@ def _attacks(figure: "Figure", evaluation: Evaluation) -> None:
         ):
             values = [getattr(effect, quality) or 0.0 for effect in effects]
             axes.barh(places + shift, values, height=0.34, color=colour, label=name)
-        axes.axvline(clean_of(attacks[0].normalised), color=INK, linewidth=1, label="clean text")
+        axes.axvline(clean, color=INK, linewidth=1, label="clean text")
         axes.xaxis.set_major_formatter(_per_cent)
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)

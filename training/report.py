@@ -116,13 +116,13 @@ def _view(evaluation: Evaluation, show_text: bool) -> dict[str, Any]:
             for name in _TILES
         ],
         "columns": list(COLUMNS.values()),
-        "rows": [_row("model", overall), *(_row(peer.name, peer) for peer in evaluation.peers)],
-        "parts": [_row(name, each) for name, each in evaluation.parts.items()] if len(evaluation.parts) > 1 else [],
+        "rows": [row_of("model", overall), *(row_of(peer.name, peer) for peer in evaluation.peers)],
+        "parts": [row_of(name, each) for name, each in evaluation.parts.items()] if len(evaluation.parts) > 1 else [],
         "attacks": [
             {
                 "name": each.name.replace("_", " "),
                 **{
-                    f"{way}_{what}": _signed(getattr(effect, what), getattr(effect, f"{what}_interval"))
+                    f"{way}_{what}": signed(getattr(effect, what), getattr(effect, f"{what}_interval"))
                     for way, effect in (("normalised", each.normalised), ("raw", each.raw))
                     for what in ("recall_loss", "fpr_rise")
                 },
@@ -154,13 +154,13 @@ def _summary(overall: Measured) -> str:
     return f"{'; '.join(parts)}."
 
 
-def _row(name: str, measured: Measured) -> dict[str, Any]:
+def row_of(name: str, measured: Measured) -> dict[str, Any]:
     return {
         "name": name,
         "note": measured.note,
         "n": f"{len(measured.scores):,}",
         "cells": [
-            (_number(each, measured.metrics[each]), _bounds(each, measured.intervals.get(each))) for each in COLUMNS
+            (number(each, measured.metrics[each]), _bounds(each, measured.intervals.get(each))) for each in COLUMNS
         ],
     }
 
@@ -180,7 +180,7 @@ def _slices(evaluation: Evaluation) -> list[dict[str, Any]]:
                     "few": int(each.metrics["n"] or 0) < _FEW,
                     "n": f"{each.metrics['n']:,}",
                     "spam": f"{each.metrics['spam']:,}",
-                    **{name: _number(name, each.metrics[name]) for name in ("recall", "fpr", "f1", "auprc", "nll")},
+                    **{name: number(name, each.metrics[name]) for name in ("recall", "fpr", "f1", "auprc", "nll")},
                 }
                 for each in sorted(rows, key=_by_length if trait == "length" else _by_size)
             ],
@@ -209,23 +209,28 @@ def _by_length(each: Slice) -> int:
     return int(re.sub(r"\D.*", "", each.value) or 10**9)
 
 
-def _number(name: str, value: float | None) -> str:
+def number(name: str, value: float | None) -> str:
     if value is None:
         return "\u2013"
     return f"{value:.4f}" if name in _DECIMALS else f"{100 * value:.2f}"
 
 
 def _unit(name: str, value: float | None) -> str:
-    found = _number(name, value)
+    found = number(name, value)
     return found if value is None or name in _DECIMALS else f"{found} %"
 
 
 def _bounds(name: str, found: Interval | None) -> str:
-    return "" if found is None else f"{_number(name, found[0])}\u2013{_number(name, found[1])}"
+    return "" if found is None else f"{number(name, found[0])}\u2013{number(name, found[1])}"
 
 
-def _signed(value: float | None, bounds: Interval | None) -> tuple[str, str]:
-    """A change in points, and its interval."""
+def signed(value: float | None, bounds: Interval | None) -> tuple[str, str]:
+    """A change in points, and its interval, which is left out where no text changed its label."""
     if value is None or bounds is None:
         return "\u2013", ""
-    return f"{100 * value:+.2f}", f"{100 * bounds[0]:+.2f} \u2026 {100 * bounds[1]:+.2f}"
+    low, high = bounds
+    return _points(value), f"{_points(low)} \u2026 {_points(high)}" if (low, high) != (0.0, 0.0) else ""
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.2f}".replace("-", "\u2212") if share else "0"
