@@ -183,7 +183,7 @@ def _clean(corpora: Mapping[str, Iterable[Row]], dropped: Mapping[str, Counter[s
                 raise UserError(f"The corpus {source} has a label that is neither spam nor ham: map its labels first.")
             original = LONE_SURROGATE.sub("\ufffd", text)
             plain = normalise(original).text
-            if not _key(plain):
+            if not text_key(plain):
                 dropped[source]["empty"] += 1
                 continue
             known = (row.country, row.language, row.category) if isinstance(row, Message) else ()
@@ -200,7 +200,7 @@ def _distinct(
     """
     by_key: dict[str, list[Example]] = defaultdict(list)
     for row in rows:
-        by_key[_key(row.text)].append(row)
+        by_key[text_key(row.text)].append(row)
     kept: list[Example] = []
     order = {source: i for i, source in enumerate(dropped)}
     for same in by_key.values():
@@ -214,13 +214,13 @@ def _distinct(
     return sorted(kept, key=lambda each: (hashlib.sha256(each.text.encode()).digest(), each.original))
 
 
-def _key(text: str) -> str:
-    """Texts that differ in case, digits, punctuation or spacing only are the same text."""
+def text_key(text: str) -> str:
+    """Equal for texts that differ in case, digits, punctuation or spacing only: they are the same text."""
     return re.sub(r"[\W\d_]+", " ", text.casefold()).strip() or re.sub(r"\s+", "", text)
 
 
 def _shingles(text: str) -> frozenset[str]:
-    words = _key(text).split()
+    words = text_key(text).split()
     if len(words) < _SHINGLE:
         return frozenset([" ".join(words)])
     return frozenset(" ".join(words[i : i + _SHINGLE]) for i in range(len(words) - _SHINGLE + 1))

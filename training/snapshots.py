@@ -109,6 +109,31 @@ def list_(store: str) -> list[Snapshot]:
     return sorted(found, key=lambda each: each.created, reverse=True)
 
 
+def test_sets(store: str) -> dict[str, list[str]]:
+    """All texts, as given, that the store's snapshots judge by: test set → texts."""
+    found: dict[str, set[str]] = {}
+    for snapshot in list_(store):
+        for name, part in pull(store, snapshot.digest).tests.items():
+            found.setdefault(name, set()).update(each.original for each in part)
+    return {name: sorted(texts) for name, texts in sorted(found.items())}
+
+
+def is_digest(word: str) -> bool:
+    """Whether a word can name a snapshot."""
+    return bool(_START.fullmatch(word))
+
+
+def as_json_lines(splits: Splits) -> bytes:
+    """The examples as a corpus that `read_corpus` reads: `text` is the original, `split` where it belongs."""
+    lines = []
+    for name, part in _parts(splits):
+        for each in part:
+            row = {"text": each.original, "label": each.label, "split": name, "source": each.source}
+            kept = {"country": each.country, "language": each.language, "category": each.category}
+            lines.append(json.dumps(row | {key: value for key, value in kept.items() if value}, ensure_ascii=False))
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
 def _parts(splits: Splits) -> Iterator[tuple[str, tuple[Example, ...]]]:
     yield "train", splits.train
     yield "validation", splits.validation
