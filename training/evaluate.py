@@ -34,7 +34,7 @@ __all__ = [
 
 MOST_CLUSTERED: Final = 50_000
 """Texts up to which near-duplicates are looked for: about 20 s of one core."""
-BEFORE_ROWS: Final = 1000
+BEFORE_ROWS: Final = 500
 """Texts on which the untuned network is judged; both models are compared on these."""
 ATTACKED_SPAM: Final = 300
 ATTACKED_HAM: Final = 600
@@ -178,8 +178,9 @@ def evaluate(
     if before is not None:
         rows = _pick(range(len(texts)), BEFORE_ROWS, draw)
         note = "" if len(rows) == len(texts) else f"on a seeded sample of {len(rows):,} texts"
+        notes = "; ".join(each for each in (note, before.facts.get("note", "")) if each)
         untuned = Scores(before.score([texts[i] for i in rows]), is_spam[rows], before.threshold, None)
-        peers += [judge(before.name, untuned, note), judge("after tuning", scores.take(rows), note)]
+        peers += [judge(before.name, untuned, notes), judge("after tuning", scores.take(rows), note)]
     if floor and (found := naive_bayes(examples, clusters, training, seed)) is not None:
         peers.append(judge("naive Bayes", Scores(found.p, is_spam, 0.5, scores.clusters), found.note))
     attacked = [

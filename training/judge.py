@@ -20,7 +20,7 @@ from training.scorer import Scorer, load_scorer, untuned
 log = logging.getLogger("smsift.evaluation")
 
 UNTUNED: Final = "untuned"
-_CALIBRATION_ROWS: Final = 500
+_CALIBRATION_ROWS: Final = 400
 
 
 def judge_files(
@@ -111,12 +111,10 @@ def _before(
     if before != UNTUNED:
         other, scorer = load_scorer(Path(before), settings.base, settings.device)
         return replace(scorer, name=f"before: {other.manifest.name} {other.manifest.version}")
+    known, note = [each for part in parts.values() for each in part], "calibrated on some of these very texts"
     if splits is not None:
-        known, note = splits.validation, "calibrated on the model's own validation split"
-    else:
-        examples = [each for part in parts.values() for each in part]
-        drawn = random.Random(seed).sample(examples, min(len(examples), _CALIBRATION_ROWS))
-        known, note = tuple(drawn), f"calibrated on {len(drawn):,} of these very texts"
+        known, note = list(splits.validation), "calibrated on the model's own validation split"
+    known = random.Random(seed).sample(known, min(len(known), _CALIBRATION_ROWS))
     if {each.label for each in known} != {"spam", "ham"}:
         return None  # nothing could be calibrated
     try:

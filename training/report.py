@@ -159,9 +159,10 @@ def row_of(name: str, measured: Measured) -> dict[str, Any]:
         "name": name,
         "note": measured.note,
         "n": f"{len(measured.scores):,}",
-        "cells": [
-            (number(each, measured.metrics[each]), _bounds(each, measured.intervals.get(each))) for each in COLUMNS
-        ],
+        "cells": {
+            each: (number(each, measured.metrics[each]), _bounds(each, measured.intervals.get(each)))
+            for each in COLUMNS
+        },
     }
 
 

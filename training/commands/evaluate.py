@@ -116,22 +116,20 @@ def _show(evaluation: "Evaluation") -> None:
     from training.report import COLUMNS, row_of, signed
 
     console = Console()
-    shown = ("accuracy", "precision", "recall", "f1", "fpr", "auprc", "ece")
-    table = _table(
-        f"{evaluation.model.name} {evaluation.model.facts.get('version', '')}",
-        ["", "n", *(COLUMNS[each] for each in shown)],
-    )
-    rows = [row_of("all texts" if len(evaluation.parts) > 1 else "model", evaluation.overall)]
-    rows += [row_of(name, part) for name, part in evaluation.parts.items()] if len(evaluation.parts) > 1 else []
-    rows += [row_of(peer.name, peer) for peer in evaluation.peers]
-    for row in rows:
-        cells = dict(zip(COLUMNS, row["cells"], strict=True))
-        table.add_row(
-            escape(row["name"]),
-            row["n"],
-            *(f"{value}\n[dim]{bounds}[/]" if bounds else value for value, bounds in (cells[each] for each in shown)),
-        )
+    title = f"{evaluation.model.name} {evaluation.model.facts.get('version', '')}"
+    table = _table(title, ["", "all texts", "95 % interval"])
+    table.add_row("texts", f"{len(evaluation.overall.scores):,}")
+    for name, (value, bounds) in row_of("", evaluation.overall)["cells"].items():
+        table.add_row(COLUMNS[name], value, bounds)
     console.print(table)
+    rows = [row_of(name, part) for name, part in evaluation.parts.items()] if len(evaluation.parts) > 1 else []
+    rows += [row_of(peer.name, peer) for peer in evaluation.peers]
+    shown = ("recall", "precision", "f1", "fpr", "auprc")
+    table = _table("beside it", ["", "n", *(COLUMNS[each] for each in shown)])
+    for row in rows:
+        table.add_row(escape(row["name"]), row["n"], *(row["cells"][each][0] for each in shown))
+    if rows:
+        console.print(table)
     for peer in evaluation.peers:
         if peer.note:
             console.print(f"{peer.name}: {peer.note}", markup=False, highlight=False)
