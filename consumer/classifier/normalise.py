@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from consumer.classifier.leetspeak import decode_leetspeak, is_word
+
 NORMALISER_VERSION: Final = "1"
 """Changes with every change of the output: a model is served behind the version that it was trained behind."""
 
 SIGNALS: Final = {
+    "disguised_url": "a link written so that no filter sees one: hxxp, [.], dot com",
     "homoglyphs": "letters of another script stand in for Latin ones",
     "invisible_characters": "zero-width, bidirectional or control characters inside a word",
+    "leetspeak": "digits or signs stand in for the letters of a word",
     "mixed_script": "a word mixes Latin with Cyrillic, Greek, Armenian, Coptic or Cherokee letters",
     "money": "an amount with a currency",
     "phone_number": "a number of at least seven digits, as one dials it",
@@ -42,12 +46,16 @@ def normalise(text: str) -> Normalised:
         text = _to_plain_forms(text, signals)
     elif _CONTROL.search(text):
         text = _drop_invisible(text, signals)
-    # Before the spaces are collapsed, because two of them part words ("F R E E  C A S H"), and once more after it.
+    # Before the spaces are collapsed, because two of them part words ("F R E E  C A S H").
     text = _join_spaced_letters(text, signals)
     text = " ".join(text.split())
-    text = _join_spaced_letters(text, signals)
-    if not plain:
-        text = _map_look_alikes(text, signals)
+    # What one step makes plain another may see through, so until nothing changes; mostly that is at once.
+    before = ""
+    while text != before:
+        before = text
+        if not plain:
+            text = _map_look_alikes(text, signals)
+        text = _reveal_links(_spell_out(_join_spaced_letters(text, signals), signals), signals)
     signals.update(name for name, pattern in _PATTERNS if pattern.search(text))
     return Normalised(text, tuple(sorted(signals)))
 
@@ -99,10 +107,37 @@ def _mixes_scripts(word: str) -> bool:
 
 
 def _join_spaced_letters(text: str, signals: set[str]) -> str:
-    joined = _SPACED.sub(lambda match: match.group().replace(match.group(1), ""), text)
+    joined = _SPACED.sub(_joined, text)
     if joined != text:
         signals.add("spaced_letters")
     return joined
+
+
+def _joined(match: re.Match[str]) -> str:
+    word = match.group().replace(match.group(1), "")
+    # A single letter before or after may be a word of its own: "I w o n a" holds three.
+    if match.group(1) == " " and not is_word(word):
+        for first, last in ((1, 0), (0, 1), (1, 1)):
+            middle = word[first : len(word) - last]
+            if len(middle) > 2 and is_word(middle):
+                return " ".join(filter(None, (word[:first], middle, word[len(word) - last :])))
+    return word
+
+
+def _spell_out(text: str, signals: set[str]) -> str:
+    spelt = decode_leetspeak(text)
+    if spelt != text:
+        signals.add("leetspeak")
+    return spelt
+
+
+def _reveal_links(text: str, signals: set[str]) -> str:
+    if not _MAYBE_DISGUISED.search(text):
+        return text
+    revealed = _SPELT_DOT.sub(".", _BRACKETED_DOT.sub(".", _DISGUISED_SCHEME.sub(r"http\1", text)))
+    if revealed != text:
+        signals.add("disguised_url")
+    return revealed
 
 
 @cache
@@ -118,7 +153,7 @@ def _look_alikes() -> dict[int, str]:
         latin = next((twin["c"] for twin in twins if len(twin["c"]) == 1 and twin["c"].isascii()), "")
         if latin.isalpha() and not name.startswith("LATIN") and unicodedata.normalize("NFKC", letter) == letter:
             table[ord(letter)] = latin
-    return table
+    return table | dict.fromkeys(map(ord, "\u04c0\u04cf"), "l")  # the table takes the palochka for an i first
 
 
 def _small_capitals() -> dict[str, str]:
@@ -163,6 +198,13 @@ _OTHER_SCRIPT = re.compile(
 )
 # At least four single letters with one and the same separator between them.
 _SPACED = re.compile(r"(?<![^\W_])[^\W\d_]([ .*_\-])(?:[^\W\d_]\1){2,}[^\W\d_](?![^\W_])")
+_MAYBE_DISGUISED = re.compile(r"hxxp|[\[({<]\s?(?:\.|dot)|\w\s(?:\.|dot)\s", re.IGNORECASE)
+_DISGUISED_SCHEME = re.compile(r"\bhxxp(s?)(?!\w)", re.IGNORECASE)
+_BRACKETED_DOT = re.compile(r"(?<=\w)\s?[\[({<]\s?(?:\.|dot)\s?[\])}>]\s?(?=\w)", re.IGNORECASE)
+# Endings that are words too (in, me, to, shop) count only before a path.
+_SPELT_DOT = re.compile(
+    r"(?<=\w)\s(?:\.|dot)\s(?=(?:com|net|org|biz|xyz|ly|gl|gd|uk|tk|cc|vip|cfd|icu|sbs)\b|[a-z]{2,10}/)", re.IGNORECASE
+)
 _PATTERNS = (
     (
         "url",

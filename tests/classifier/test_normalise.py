@@ -7,12 +7,28 @@ from hypothesis import strategies as st
 from consumer.classifier.normalise import SIGNALS, normalise
 
 TRICKY = st.sampled_from(
-    [*"аеорсхуіѕһАВЕКМκονΑжλБ", *"\u200b\u0301\u0338\u00a0\ufe0f\u2019\u2014 .-*_abcdABCD01", "\ud800", "😀"]
+    [
+        *"аеорсхуіѕһАВЕКМκονΑжλБ",
+        *"\u200b\u0301\u0338\u00a0\ufe0f\u2019\u2014 .-*_[()]@$!|/abcdABCD013",
+        "\ud800",
+        "😀",
+    ]
+)
+
+PIECES = st.sampled_from(
+    ["fr33", "c@$h", "[.]", " dot ", "com", "hxxp", " w i n ", "F R", "3", "о", "\u200b", "!", " ", "a/", "x"]
 )
 
 
-@settings(max_examples=500, deadline=None)
-@given(st.one_of(st.text(), st.text(TRICKY, max_size=40), st.text(st.one_of(TRICKY, st.characters()), max_size=30)))
+@settings(max_examples=800, deadline=None)
+@given(
+    st.one_of(
+        st.text(),
+        st.text(TRICKY, max_size=40),
+        st.text(st.one_of(TRICKY, st.characters()), max_size=30),
+        st.lists(PIECES, max_size=8).map("".join),
+    )
+)
 def test_any_string_is_normalised_once_and_for_all_and_can_be_encoded(text: str) -> None:
     first = normalise(text)
     assert normalise(first.text).text == first.text
@@ -31,6 +47,13 @@ def test_any_string_is_normalised_once_and_for_all_and_can_be_encoded(text: str)
         ("ꜰʀᴇᴇ ɢɪꜰᴛ", "free gift", "styled_letters"),
         ("F R E E  M O N E Y now", "FREE MONEY now", "spaced_letters"),
         ("claim your p.r.i.z.e", "claim your prize", "spaced_letters"),
+        ("сӏаim", "claim", "homoglyphs"),
+        ("I w o n a prize", "I won a prize", "spaced_letters"),
+        ("Cl4!m y0ur fr33 c@sh PR1ZE", "Claim your free cash PRIZE", "leetspeak"),
+        ("FRЕ3 g1f\u200bt", "FREE gift", "leetspeak"),
+        ("hxxps://www.example[.]com/a", "https://www.example.com/a", "disguised_url"),
+        ("see example dot com or example (dot) org", "see example.com or example.org", "disguised_url"),
+        ("go to win . info/x now", "go to win.info/x now", "disguised_url"),
         ("f\u0336r\u0336e\u0336e\u0336", "free", None),
         ("too   many\t\nspaces ", "too many spaces", None),
         ("it’s “free” – really", 'it\'s "free" - really', None),
@@ -65,6 +88,23 @@ def test_text_in_any_script_is_left_as_it_is(text: str) -> None:
 def test_joiners_that_belong_to_a_script_or_an_emoji_are_no_signal() -> None:
     assert normalise("می\u200cخواهم").signals == ()
     assert normalise("family 👨\u200d👩\u200d👧 ❤️").signals == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gr8 2nite 4u l8r m8 b4 10p 50p 1st 4you iphone5 plan5",
+        "W1J 6HL, PO19 2EZ, K52, 150ppm",
+        "tax! Hi! US$ me@home x@example.com",
+        "your code is A1B2C3, ref S3C7R",
+        "http://fr33.example.com/w1n and /fr33",
+        "ok . in the morning . me too. (dot the i)",
+    ],
+)
+def test_codes_prices_and_short_forms_that_people_use_stay_as_they_are(text: str) -> None:
+    result = normalise(text)
+    assert result.text == text
+    assert not {"leetspeak", "disguised_url"} & set(result.signals)
 
 
 @pytest.mark.parametrize(
