@@ -201,11 +201,10 @@ def simulate(
     """Publish labelled traffic to the inbound topic."""
     import uuid
 
-    from consumer.settings import load_settings
     from producer_sim import traffic
     from producer_sim.corpus import open_corpus
 
-    settings = load_settings()
+    settings = settings_with_logs()
     plan = traffic.Plan(
         rate=rate, count=count, duration_s=duration, seed=seed, run=run or uuid.uuid4().hex[:8], malformed=malformed
     )

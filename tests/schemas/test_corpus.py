@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from producer_sim.corpus import generate, open_corpus
+from producer_sim.corpus import generate
 from schemas.corpus import CorpusSpec, Message, load_corpus, parse_spec, read_corpus
 from schemas.errors import UserError
 
@@ -163,27 +163,6 @@ def test_a_hub_data_set_gives_all_splits_with_the_names_of_its_labels(monkeypatc
         datasets, "load_dataset", lambda _name: datasets.DatasetDict({"train": split, "test": split.select([1])})
     )
     assert read_corpus("ucirvine/sms_spam") == [*BOTH, BOTH[1]]
-
-
-def test_a_file_is_sent_in_order_first_and_then_again_shuffled(tmp_path: Path) -> None:
-    rows = [{"text": f"message {number}", "label": number % 2} for number in range(50)]
-    path = written(tmp_path, "c.jsonl", "\n".join(map(json.dumps, rows)))
-    stream = open_corpus(str(path), seed=3)
-    first, second = [[next(stream).text for _ in range(50)] for _ in range(2)]
-    assert first == [row["text"] for row in rows]
-    assert second != first
-    assert sorted(second) == sorted(first)
-
-
-def test_texts_that_no_event_can_hold_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = written(tmp_path, "c.csv", f"text,label\n{'x' * 1601},ham\nok,ham\n")
-    stream = open_corpus(str(path))
-    assert {next(stream).text for _ in range(4)} == {"ok"}
-    assert "1 texts are longer" in caplog.text
-
-
-def test_no_corpus_named_is_the_built_in_one() -> None:
-    assert next(open_corpus(None, seed=1)).form is not None
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import pytest
 
+from schemas.corpus import Message
 from schemas.errors import UserError
 from tests.training.tiny import corpus
 from training.data import Splits, near_duplicates, split_corpora
@@ -57,6 +58,44 @@ def test_a_held_out_corpus_loses_what_resembles_the_others() -> None:
     splits = split([*corpus(100), (known, "ham")], theirs=theirs)
     assert texts(splits.tests["theirs"]) == ["an entirely different text about fishing"]
     assert "theirs" not in {each.source for each in (*splits.train, *splits.validation)}
+
+
+def test_an_example_keeps_what_was_given_beside_what_the_model_reads() -> None:
+    given = Message("Fr\u0435\u0435 \U0001d5d6ash \u200bnow \ud83d", "spam", "prize", None, "GB", "en")
+    splits = split([*corpus(100), given])
+    every = [each for part in (splits.train, splits.validation, *splits.tests.values()) for each in part]
+    (found,) = [each for each in every if each.country]
+    assert found.text.startswith("Free Cash now")
+    assert found.original == given.text.replace("\ud83d", "\ufffd")
+    assert (found.country, found.language, found.category, found.source) == ("GB", "en", "prize", "ours")
+
+
+def test_neither_the_order_of_rows_nor_which_of_equal_ones_comes_first_changes_a_split() -> None:
+    rows = [
+        *corpus(100),
+        ("Fancy a swim later", "ham"),
+        ("FANCY a swim, later!", "ham"),
+        ("fancy a swim later 2", "ham"),
+    ]
+    assert split(rows) == split(rows[::-1])
+
+
+def test_what_a_held_out_corpus_shares_word_for_word_is_overlap_and_what_it_repeats_itself_a_duplicate() -> None:
+    theirs = [("Fancy a swim later", "ham"), *[("an entirely different text about fishing", "ham")] * 3]
+    dropped = split([*corpus(100), ("fancy a swim, later", "ham")], theirs=theirs).dropped
+    assert dropped.by_corpus["theirs"] == {"overlapping": 1, "duplicate": 2}
+    assert dropped.overlapping == 1
+    assert "overlapping 1" in str(dropped)
+
+
+def test_every_row_is_in_a_split_or_counted_as_left_out() -> None:
+    variants = [(CAMPAIGN.format(100 * i, f"0906{i}", "noon" + " ok" * (i % 3)), "spam") for i in range(20)]
+    rows = [*corpus(200), *variants, ("Buy this lamp", "spam"), ("buy this lamp.", "ham"), (" ", "ham")]
+    theirs = [*corpus(60, seed=5), *variants[:5]]
+    splits = split(rows, theirs=theirs)
+    kept = sum(len(part) for part in (splits.train, splits.validation, *splits.tests.values()))
+    left_out = sum(sum(counts.values()) for counts in splits.dropped.by_corpus.values())
+    assert kept + left_out == len(rows) + len(theirs)
 
 
 def test_the_data_version_follows_the_rows_not_their_order() -> None:
