@@ -50,7 +50,7 @@ class CorpusSpec:
 
     @property
     def is_clickhouse(self) -> bool:
-        return str(self.spec).startswith(f"{CLICKHOUSE}:") and not Path(self.spec).exists()
+        return str(self.spec).startswith(f"{CLICKHOUSE}:") and not _is_there(str(self.spec))
 
 
 class Corpus(NamedTuple):
@@ -82,12 +82,14 @@ def parse_spec(given: str) -> CorpusSpec:
     PATH may itself hold colons: a file that exists under the whole is that file, and in an address only what follows
     the host counts (`s3://bucket/key:msg:class`, `https://host:8080/sms.csv`).
     """
+    if not given.strip(":"):
+        raise UserError("No corpus is named: write PATH[:TEXT_COLUMN:LABEL_COLUMN].")
     head, path = "", given
     if is_remote(given):
         scheme, separator, rest = given.rpartition("://")
         host, slash, after = rest.partition("/")
         head, path = (f"{scheme}{separator}{host}/", after) if slash else (f"{scheme}{separator}", rest)
-    elif Path(given).exists() or given.startswith(f"{CLICKHOUSE}:"):
+    elif _is_there(given) or given.startswith(f"{CLICKHOUSE}:"):
         return CorpusSpec(given)
     place, *columns = path.rsplit(":", 2)
     if not columns:
@@ -123,18 +125,25 @@ def load_corpus(corpus: CorpusSpec, hub_token: str | None = None) -> Corpus:
     if is_remote(spec):
         name = PurePosixPath(shown(spec)).name
         rows = file_rows(name, read_bytes(spec))
-    elif path.is_dir():
+    elif _is_there(spec) and path.is_dir():
         raise UserError(f"{path.name} is a folder; name one corpus file in it.")
-    elif path.is_file():
+    elif _is_there(spec):
         name, rows = path.name, file_rows(path.name, read_bytes(spec))
     elif _is_hub_id(spec):
         name, rows = spec, hub_rows(spec, hub_token)
     else:
         raise UserError(
-            f"There is no corpus {spec}: give a file (CSV, TSV, JSONL, Parquet), an address such as s3://bucket/sms.csv, "
+            f"There is no corpus {spec[:200]}: give a file (CSV, TSV, JSONL, Parquet), an address such as s3://bucket/sms.csv, "
             "or a data set id owner/name."
         )
     return _messages(name, rows, corpus.text_column, corpus.label_column)
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # longer than a name may be, say
+        return False
 
 
 def _is_hub_id(spec: str) -> bool:

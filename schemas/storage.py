@@ -124,7 +124,8 @@ def _filesystem(address: str) -> tuple[Any, str]:
         found: tuple[Any, str] = fsspec.core.url_to_fs(address)
     except ImportError as error:
         package = known_implementations.get(protocol, {}).get("class", "").partition(".")[0]
-        missing = package if package not in {"", "fsspec"} else error.name or protocol
+        cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+        missing = package if package not in {"", "fsspec"} else cause.name or protocol
         raise UserError(f"{protocol}:// addresses need the package {missing}: install it beside smsift.") from error
     except ValueError as error:
         raise UserError(f"Nothing is known of {protocol}:// addresses: is the protocol spelt right?") from error
@@ -138,9 +139,10 @@ def _tried(verb: str, address: str, act: Callable[[str], Result]) -> Result:
         raise
     except FileNotFoundError as error:
         raise UserError(f"There is no {shown(address)}: check the address.") from error
-    except OSError as error:
-        raise UserError(f"Cannot {verb} {shown(address)}: {error.strerror or type(error).__name__}.") from error
     except Exception as error:  # each protocol's client fails with types of its own
-        raise UserError(
-            f"Cannot {verb} {shown(address)} ({type(error).__name__}): check the address and what gives access to it."
-        ) from error
+        if isinstance(error, OSError) and error.strerror:
+            raise UserError(f"Cannot {verb} {shown(address)}: {error.strerror}.") from error
+        advice = "check the address and what gives access to it"
+        if address.startswith("hdfs://"):
+            advice += "; hdfs needs Java and Hadoop's libhdfs here, webhdfs needs neither"
+        raise UserError(f"Cannot {verb} {shown(address)} ({type(error).__name__}): {advice}.") from error

@@ -141,6 +141,10 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         read_corpus(tmp_path / "nothing.csv")
     with pytest.raises(UserError, match="is a folder"):
         read_corpus(tmp_path)
+    with pytest.raises(UserError, match="There is no corpus"):
+        read_corpus("x" * 5000)
+    with pytest.raises(UserError, match="No corpus is named"):
+        parse_spec("")
 
 
 def test_a_hub_data_set_that_cannot_be_reached_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def test_corpora_are_read_over_http_and_other_protocols(web: str, tmp_path: Path
 
 
 def test_a_protocol_whose_package_is_missing_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    for protocol, package in (("s3", "s3fs"), ("gs", "gcsfs"), ("abfs", "adlfs")):
+    for protocol, package in (("s3", "s3fs"), ("gs", "gcsfs"), ("abfs", "adlfs"), ("sftp", "paramiko")):
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(UserError, match=rf"{protocol}:// addresses need the package {package}: install it"):
             storage.read_bytes(f"{protocol}://bucket/sms.csv")
@@ -98,6 +98,7 @@ def test_an_unknown_protocol_a_missing_file_and_a_refused_connection_are_sentenc
         ("memory://not/there.csv", "There is no memory://not/there.csv"),
         (str(tmp_path / "no"), "There is no "),
         (str(tmp_path), "Cannot read "),
+        ("hdfs://127.0.0.1:9/a.csv", "webhdfs needs neither"),
         ("http://127.0.0.1:9/a.csv", "Cannot read http://127.0.0.1:9/a.csv"),
     ):
         with pytest.raises(UserError, match=said) as refusal:
