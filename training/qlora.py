@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, BitsAndBytesConfig, PretrainedConfig
 from transformers.pytorch_utils import Conv1D
 
-from consumer.classifier.architecture import Architecture, architecture_of, pad_id
+from consumer.classifier.architecture import POOLING, Architecture, architecture_of, pad_id
 from consumer.classifier.artifact import CONFIG, Quantisation
 from consumer.classifier.network import SequenceClassifier
 from schemas.errors import UserError
@@ -71,7 +71,7 @@ def prepare(base: Path, recipe: Recipe, compute: torch.dtype = torch.float32) ->
 
     Raises UserError where the base is of an unknown kind, or the recipe's targets name no layer of it.
     """
-    config = AutoConfig.for_model(**base_config(base))
+    config = AutoConfig.for_model(**base_config(base, recipe.base.pooling))
     size = measure(config, recipe)
     settings: dict[str, Any] = {"config": config, "dtype": torch.float32, "trust_remote_code": False}
     if recipe.quantisation.nf4:
@@ -96,9 +96,13 @@ def prepare(base: Path, recipe: Recipe, compute: torch.dtype = torch.float32) ->
     return Tuned(model, network.architecture, quantisation, size)
 
 
-def base_config(base: Path) -> dict[str, Any]:
-    """Return the base's `config.json` with a pad token, whether or not it has one; it is served with this too."""
+def base_config(base: Path, pooling: str = "default") -> dict[str, Any]:
+    """Return the base's `config.json` with a pad token, whether or not it has one, and how its head pools.
+
+    The model is served with this too.
+    """
     config: dict[str, Any] = json.loads((base / CONFIG).read_text(encoding="utf-8"))
+    config |= {POOLING: pooling} if pooling != "default" else {}
     architecture_of(config)
     return config | {"pad_token_id": pad_id(config)}
 

@@ -36,6 +36,8 @@ class Base(_Table):
     """SHA-256 (hex) of its model.safetensors. Left out: the one that is found is written into the manifest."""
     package: str | None = None
     """Python distribution that carries the base, for machines that reach no hub."""
+    pooling: Literal["default", "mean"] = "default"
+    """What the head reads: what the base's own classifiers read (a first or last token), or, of an encoder, the mean."""
 
 
 class Quantisation(_Table):

@@ -1,12 +1,14 @@
 """The networks that can be tuned and served, and how each names its parts. Imports nothing heavy."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
 
 from schemas.errors import UserError
 
 ArchitectureName = Literal["bert", "distilbert", "gpt2", "llama"]
+POOLING: Final = "classifier_pooling"
+"""Key of `config.json` that says `mean` where an encoder's classifier reads the mean of the text's tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +20,9 @@ class Architecture:
     """What some checkpoints put before every name of the network's own state dict."""
     head: tuple[str, ...]
     """Modules between the network and the logits, which no base has: they are trained whole and saved whole."""
-    pooling: Literal["pooler", "first", "last"]
-    """`pooler`: the first token through the network's own pooler; `last`: the last token of the text, padding apart."""
+    pooling: Literal["pooler", "first", "last", "mean"]
+    """`pooler`: the first token through the network's own pooler; `first`: that token; `last`: the last token of the
+    text; `mean`: the mean over the text's tokens. Padding is never read."""
     transposed: bool = False
     """Its layers keep their weights as (inputs, outputs): GPT-2's Conv1D."""
 
@@ -49,7 +52,11 @@ def architecture_of(config: Mapping[str, Any]) -> Architecture:
     if found is None:
         known = ", ".join(get_args(ArchitectureName))
         raise UserError(f"A base of the kind {config.get('model_type')} is not supported: use one of {known}.")
-    return found
+    if config.get(POOLING, "default") == "default":
+        return found
+    if config[POOLING] != "mean" or found.is_decoder:
+        raise UserError(f"A classifier on {found.name} cannot pool by {config[POOLING]}: encoders can by mean.")
+    return replace(found, pooling="mean")
 
 
 def pad_id(config: Mapping[str, Any]) -> int:

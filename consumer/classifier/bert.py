@@ -1,7 +1,7 @@
 """The forward pass of a BERT sequence classifier, for serving: no training code, no dropout, no model library.
 
 It needs a third of the start-up time and memory of the full library and skips work whose result nobody reads:
-of the last layer only the first token's output. A test holds it to the library's logits.
+of the last layer only the first token's output, where that is all the classifier reads. A test holds it to the library's logits.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the customary name
 from torch import Tensor
 
+from consumer.classifier.architecture import architecture_of
 from schemas.errors import UserError
 
 
@@ -21,6 +22,7 @@ class Shape:
     layers: int
     heads: int
     eps: float
+    mean_pooling: bool
 
     @classmethod
     def of(cls, config: dict[str, Any]) -> Self:
@@ -31,6 +33,7 @@ class Shape:
             layers=int(config["num_hidden_layers"]),
             heads=int(config["num_attention_heads"]),
             eps=float(config.get("layer_norm_eps", 1e-12)),
+            mean_pooling=architecture_of(config).pooling == "mean",
         )
 
 
@@ -46,7 +49,7 @@ class Bert:
         )
         self._norm = _Norm.of(weights, "embeddings.LayerNorm", shape.eps)
         self._layers = [_Layer.of(weights, f"encoder.layer.{i}", shape) for i in range(shape.layers)]
-        self._pooler = _Linear.of(weights, "pooler.dense")
+        self._pooler = None if shape.mean_pooling else _Linear.of(weights, "pooler.dense")
         self._head = _Linear.of(weights, "classifier")
 
     @property
@@ -66,8 +69,16 @@ class Bert:
         x = self._norm(self._words[ids] + self._positions[:tokens])
         for layer in self._layers[:-1]:
             x = layer(x, x, mask)
+        if self._pooler is None:
+            return self._head(mean_of_tokens(self._layers[-1](x, x, mask), lengths))
         first = self._layers[-1](x[:, :1], x, mask)[:, 0]
         return self._head(torch.tanh(self._pooler(first)))
+
+
+def mean_of_tokens(states: Tensor, lengths: Tensor) -> Tensor:
+    """Return the mean (texts, width) of each text's own rows of (texts, tokens, width)."""
+    own = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
+    return (states * own[:, :, None]).sum(dim=1) / lengths[:, None]
 
 
 @dataclass(frozen=True, slots=True)

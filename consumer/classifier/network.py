@@ -15,6 +15,7 @@ from transformers import AutoConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from consumer.classifier.architecture import architecture_of
+from consumer.classifier.bert import mean_of_tokens
 from schemas.errors import UserError
 
 transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -28,6 +29,8 @@ class SequenceClassifier(nn.Module):
         config = backbone.config
         self.architecture = architecture_of(config.to_dict())
         self.backbone = backbone
+        if self.architecture.pooling == "mean" and getattr(backbone, "pooler", None) is not None:
+            backbone.pooler = None  # type: ignore[assignment] # nothing reads it
         self.is_loaded_in_4bit = getattr(backbone, "is_loaded_in_4bit", False)  # the adapter library asks for it
         self.dropout = nn.Dropout(_head_dropout(config.to_dict()))
         width = config.hidden_size
@@ -85,8 +88,15 @@ class SequenceClassifier(nn.Module):
             if self.architecture.pooling == "last":
                 rows = torch.arange(len(lengths), device=input_ids.device)
                 return cast("Tensor", self.score(answer.last_hidden_state[rows, lengths - 1].float()))
-            first = F.relu(self.pre_classifier(answer.last_hidden_state[:, 0].float()))
+            if self.architecture.pooling == "mean":
+                mean = mean_of_tokens(answer.last_hidden_state.float(), lengths)
+                return cast("Tensor", self.classifier(self.dropout(self._before_head(mean))))
+            first = self._before_head(answer.last_hidden_state[:, 0].float())
             return cast("Tensor", self.classifier(self.dropout(first)))
+
+    def _before_head(self, pooled: Tensor) -> Tensor:
+        """DistilBERT's classifier has a layer of its own between pooling and logits."""
+        return F.relu(self.pre_classifier(pooled)) if "pre_classifier" in self.architecture.head else pooled
 
     def logits(self, ids: Tensor, lengths: Tensor) -> Tensor:
         return cast("Tensor", self(ids, lengths))

@@ -106,13 +106,44 @@ def test_the_merged_network_gives_the_logits_of_the_trained_one(
         tuned.quantisation,
         tuned.architecture,
     )
-    config = base_config(base)
+    config = base_config(base, recipe.base.pooling)
     network = Bert(Shape.of(config), weights) if kind == "bert" else SequenceClassifier.from_weights(config, weights)
     tuned.model.eval()
     with torch.no_grad():
         trained = tuned.model(*batch)
         served = network.logits(*batch)
     torch.testing.assert_close(served, trained, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert"], indirect=True)
+def test_an_encoder_read_by_the_mean_of_its_tokens_is_served_as_it_was_trained(
+    base: Path, kind: str, recipe: Recipe, batch: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    recipe = recipe.changed({"quantisation.double": False, "base.pooling": "mean"})
+    tuned = tune(base, recipe)
+    assert recipe.adapter is not None
+    weights = merged_weights(
+        base / "model.safetensors", trained_tensors(tuned.model), recipe.adapter, tuned.quantisation, tuned.architecture
+    )
+    config = base_config(base, recipe.base.pooling)
+    network = Bert(Shape.of(config), weights) if kind == "bert" else SequenceClassifier.from_weights(config, weights)
+    ids, lengths = batch
+    tuned.model.eval()
+    with torch.no_grad():
+        served = network.logits(ids, lengths)
+        torch.testing.assert_close(served, tuned.model(ids, lengths), rtol=1e-4, atol=1e-4)
+        other_padding = ids.where(torch.arange(ids.shape[1]) < lengths[:, None], 7)
+        torch.testing.assert_close(network.logits(other_padding, lengths), served)
+        another_text = ids.clone()
+        another_text[:, 1] = 39  # neither first nor last: a token that only the mean reads directly
+        assert not torch.allclose(network.logits(another_text, lengths), served)
+    assert not any("pooler" in name for name, _ in tuned.model.named_parameters())
+
+
+def test_a_decoder_does_not_pool_by_the_mean(tiny_bases: dict[str, Path]) -> None:
+    recipe = recipe_for(tiny_bases["gpt2"], "gpt2", base__pooling="mean")
+    with pytest.raises(UserError, match="gpt2 cannot pool by mean"):
+        prepare(tiny_bases["gpt2"], recipe)
 
 
 def test_the_values_held_in_place_of_4_bits_give_the_same_answers(
