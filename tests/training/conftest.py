@@ -29,3 +29,16 @@ def tiny_model(tiny_base: Path, tiny_splits: Splits, tmp_path_factory: pytest.Te
     """A model folder made by a few steps of QLoRA on the tiny base."""
     out = tmp_path_factory.mktemp("models") / "tiny"
     return train_on(recipe_for(tiny_base), tiny_splits, out, base=str(tiny_base), max_steps=12, version="1")
+
+
+@pytest.fixture(scope="session")
+def learnt_splits() -> Splits:
+    return split_corpora({"made": corpus(300)}, {}, validation_share=0.25, test_share=0.25, seed=0)
+
+
+@pytest.fixture(scope="session")
+def learnt_model(tiny_base: Path, learnt_splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """A model that has learnt its texts, for what asks more of one than that it answers."""
+    recipe = recipe_for(tiny_base, training__learning_rate=2e-2, training__epochs=20.0)
+    out = tmp_path_factory.mktemp("models") / "learnt"
+    return train_on(recipe, learnt_splits, out, base=str(tiny_base), max_steps=60, version="1")

@@ -49,7 +49,7 @@ def make_base(folder: Path, kind: str = "bert") -> Path:
 
 def _word_tokenizer() -> Tokenizer:
     words = [*SPECIAL, *SPAM_WORDS, *HAM_WORDS, *FILLERS, *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")]
-    vocabulary = {word: i for i, word in enumerate([*words, *"abcdefghijklmnopqrstuvwxyz"]) if word not in words[:i]}
+    vocabulary = {word: i for i, word in enumerate(dict.fromkeys([*words, *"abcdefghijklmnopqrstuvwxyz"]))}
     tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = BertNormalizer()
     tokenizer.pre_tokenizer = BertPreTokenizer()
