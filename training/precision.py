@@ -1,6 +1,7 @@
-"""In which precision a device trains."""
+"""What training runs on: in which precision, and in how many processes."""
 
 import torch
+from accelerate import PartialState  # type: ignore[import-untyped]
 
 from training.recipe import Compute
 
@@ -24,3 +25,8 @@ def compute_dtype(wanted: Compute, capability: tuple[int, int] | None) -> torch.
 def capability() -> tuple[int, int] | None:
     """Return the compute capability of this process's GPU, or None where it trains on the CPU."""
     return torch.cuda.get_device_capability() if torch.cuda.is_available() else None
+
+
+def processes() -> PartialState:
+    """Return this process's place among those that train together: one alone, or several under `accelerate launch`."""
+    return PartialState(cpu=not torch.cuda.is_available())

@@ -18,7 +18,6 @@ from typing import Any, Final
 
 import torch
 import transformers
-from accelerate import PartialState  # type: ignore[import-untyped]
 from safetensors.torch import save as save_tensors
 from tokenizers import Tokenizer
 
@@ -39,16 +38,16 @@ from consumer.classifier.artifact import (
 from consumer.classifier.base import WEIGHTS, find_base
 from consumer.classifier.engine import Encoder
 from consumer.classifier.normalise import NORMALISER_VERSION
-from schemas.corpus import CorpusSpec, Message, load_corpus
+from consumer.settings import Settings, load_settings
+from schemas.corpus import CorpusSpec
 from schemas.errors import UserError
 from training import qlora
-from training.data import Example, Splits, split_corpora
+from training.corpora import read_and_split
+from training.data import Example, Splits
 from training.decision import Decided, decide, prior_shift
-from training.precision import capability, compute_dtype
+from training.precision import capability, compute_dtype, processes
 from training.recipe import Recipe
 from training.trainer import as_sentences, fit
-
-__all__ = ["CorpusSpec", "read_splits", "train", "train_on"]
 
 log = logging.getLogger("smsift.training")
 
@@ -67,47 +66,43 @@ def train(
     base: str | None = None,
     version: str | None = None,
     max_steps: int | None = None,
-    hub_token: str | None = None,
+    settings: Settings | None = None,
     say: Callable[[str], None] = log.info,
 ) -> Artifact:
     """Make a model folder at `out` (empty or absent) from the corpora in `data` and return it, verified.
 
     A part of the near-duplicate clusters of `data` and all of `held_out` are only tested on; the manifest carries the
     metrics of each corpus. `base` is a folder or hub id of another base than the recipe's, or where that lies. `version`
-    is by default the UTC time. `max_steps` ends training early, for a trial. `hub_token` opens gated models and data sets.
-    `say` receives what a person wants to know of the run. Raises UserError where corpora, base or `out` are not usable.
+    is by default the UTC time. `max_steps` ends training early, for a trial. The settings tell of ClickHouse and the hub's
+    token. `say` receives what a person wants to know of the run. Raises UserError where corpora, base or `out` are not usable.
     """
     _check_unused(out)
-    splits = read_splits(recipe, data, held_out=held_out, seed=seed, hub_token=hub_token)
+    settings = settings or load_settings()
+    splits = splits_for(recipe, data, held_out, seed, settings)
     return train_on(
-        recipe, splits, out, seed=seed, base=base, version=version, max_steps=max_steps, hub_token=hub_token, say=say
+        recipe,
+        splits,
+        out,
+        seed=seed,
+        base=base,
+        version=version,
+        max_steps=max_steps,
+        hub_token=settings.hub_token.get_secret_value() if settings.hub_token else None,
+        say=say,
     )
 
 
-def read_splits(
-    recipe: Recipe,
-    data: Sequence[CorpusSpec],
-    *,
-    held_out: Sequence[CorpusSpec] = (),
-    seed: int = 0,
-    hub_token: str | None = None,
+def splits_for(
+    recipe: Recipe, data: Sequence[CorpusSpec], held_out: Sequence[CorpusSpec], seed: int, settings: Settings
 ) -> Splits:
     """Read the corpora and split them as the recipe says. Raises UserError for what cannot be read or trained on."""
-    if not data:
-        raise UserError("Training needs at least one corpus: give --data PATH.")
-    corpora: dict[str, Sequence[Message]] = {}
-    left_out: dict[str, Mapping[str, int]] = {}
-    for spec in (*data, *held_out):
-        if spec.name in corpora:
-            raise UserError(f"Two corpora are named {spec.name}: rename one, its metrics go by that name.")
-        corpora[spec.name], left_out[spec.name] = load_corpus(spec, hub_token)
-    return split_corpora(
-        {spec.name: corpora[spec.name] for spec in data},
-        {spec.name: corpora[spec.name] for spec in held_out},
+    return read_and_split(
+        data,
+        held_out,
         validation_share=recipe.data.validation_share,
         test_share=recipe.data.test_share,
         seed=seed,
-        left_out=left_out,
+        settings=settings,
     )
 
 
@@ -125,7 +120,7 @@ def train_on(
 ) -> Artifact:
     """Like `train`, for corpora that are read and split already."""
     _check_unused(out)
-    state = PartialState()
+    state = processes()
     if not state.is_main_process:
         say = _nobody
     started = time.monotonic()
@@ -140,7 +135,7 @@ def train_on(
     with as_sentences(recipe, work):
         tuned = qlora.prepare(folder, recipe, compute)
     say(str(tuned.size))
-    config = qlora.base_config(folder)
+    config = qlora.base_config(folder, recipe.base.pooling)
     tokenizer = (folder / TOKENIZER).read_bytes()
     positions = int(config.get("max_position_embeddings") or config.get("n_positions") or recipe.max_length)
     texts = _augmented(recipe, splits.train, seed)

@@ -1,16 +1,17 @@
 """The training loop: transformers' Trainer with batches of similar lengths, an own loss, and checkpoints to resume from."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the customary name
-from accelerate import PartialState  # type: ignore[import-untyped]
+from peft import PeftModel
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 from transformers import (
@@ -26,6 +27,7 @@ from transformers import (
 from consumer.classifier.engine import Encoder
 from schemas.errors import UserError
 from training.data import Example
+from training.precision import processes
 from training.progress import Progress, Tally
 from training.qlora import LABELS, Tuned
 from training.recipe import Recipe
@@ -77,9 +79,15 @@ def fit(
     if recipe.training.class_weights:
         trainer.weights = class_weights(each.label for each in train)
     with as_sentences(recipe, work):
-        trainer.train(resume_from_checkpoint=_last_complete(work))
+        last = _last_complete(work)
+        if last is None or last.state.global_step < steps:
+            trainer.train(resume_from_checkpoint=str(last.folder) if last else None)
+            made = trainer.state.global_step
+        else:  # killed between its last step and the saving of the model: the Trainer would make one step more
+            _load(tuned.model, last.best)
+            made = last.state.global_step
     tuned.model.eval()
-    return trainer.state.global_step
+    return made
 
 
 def class_weights(labels: Iterator[str] | Sequence[str]) -> Tensor:
@@ -169,20 +177,20 @@ class _Checkpoints(TrainerCallback):
 
 def _arguments(recipe: Recipe, work: Path, steps: int, seed: int, compute: torch.dtype) -> TrainingArguments:
     training = recipe.training
-    processes = PartialState().num_processes
+    together = processes().num_processes
     # The texts of a step stay the recipe's, however many processes share them.
-    micro = min(training.micro_batch_size, training.batch_size // processes)
-    if training.batch_size % (micro * processes):
+    micro = min(training.micro_batch_size, training.batch_size // together)
+    if training.batch_size % (micro * together):
         raise UserError(
             f"training.batch_size ({training.batch_size}) must be a multiple of training.micro_batch_size ({micro}) "
-            f"times the {processes} processes."
+            f"times the {together} processes."
         )
     judged = "epoch" if training.evaluate_per_epoch else "no"
     return TrainingArguments(
         output_dir=str(work),
         per_device_train_batch_size=micro,
         per_device_eval_batch_size=4 * micro,
-        gradient_accumulation_steps=training.batch_size // (micro * processes),
+        gradient_accumulation_steps=training.batch_size // (micro * together),
         max_steps=steps,
         learning_rate=training.learning_rate,
         weight_decay=training.weight_decay,
@@ -251,17 +259,34 @@ def _collator(encode: Encoder, tally: Tally) -> Callable[[list[Mapping[str, Any]
     return collate
 
 
-def _last_complete(work: Path) -> str | None:
+@dataclass(frozen=True, slots=True)
+class _Checkpoint:
+    folder: Path
+    state: TrainerState
+
+    @property
+    def best(self) -> Path:
+        """Where the weights lie that the run ends with."""
+        best = self.state.best_model_checkpoint
+        return self.folder.parent / Path(best).name if best else self.folder
+
+
+def _last_complete(work: Path) -> _Checkpoint | None:
     """Return the last checkpoint that was written to its end, and take away a later one that was not."""
     found = sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-    for last in reversed(found):
+    for folder in reversed(found):
         try:
-            json.loads((last / _STATE).read_text(encoding="utf-8"))
+            return _Checkpoint(folder, TrainerState.load_from_json(str(folder / _STATE)))
         except (OSError, ValueError):
-            shutil.rmtree(last)
-        else:
-            return str(last)
+            shutil.rmtree(folder, ignore_errors=True)
     return None
+
+
+def _load(model: nn.Module, checkpoint: Path) -> None:
+    if isinstance(model, PeftModel):
+        model.load_adapter(str(checkpoint), "default")
+    else:
+        model.load_state_dict(load_file(checkpoint / "model.safetensors"))
 
 
 @contextmanager
