@@ -1,9 +1,11 @@
 """From corpora to a model folder: split, tune, merge, calibrate, judge, save.
 
 Training that is cut short leaves its checkpoints in `<out>.work`; the same call again goes on from the last of them.
-Under `accelerate launch` every process makes the same calls: they share each step's texts, and the first one saves.
+Under `accelerate launch --num_processes 4 -m smsift train …`, say, every process makes the same calls: they share each
+step's texts, so that a step stays the recipe's, and the first one saves.
 """
 
+import gc
 import hashlib
 import importlib.metadata
 import json
@@ -161,7 +163,8 @@ def train_on(
     }
     quantisation = tuned.quantisation
     trained = qlora.trained_tensors(tuned.model)
-    del tuned  # the merged network takes its place in memory
+    del tuned
+    gc.collect()  # a Trainer holds its model in cycles; the merged network takes its place in memory
     if not state.is_main_process:
         state.wait_for_everyone()
         return load_artifact(out)
