@@ -43,7 +43,7 @@ class Claim:
     name: str
     recipe: str
     before: str = ""
-    """Published accuracy before tuning; empty: none."""
+    """Published accuracy before tuning, per cent; empty: none."""
     after: str = ""
 
     def as_json(self) -> dict[str, Any]:
@@ -53,8 +53,8 @@ class Claim:
 CLAIMS: Final = {
     claim.name: claim
     for claim in (
-        Claim("tinyllama", "tinyllama-qlora", after="98\u2013100 %"),
-        Claim("gpt2", "gpt2-lora", before="84\u201385 %", after="91 %"),
+        Claim("tinyllama", "tinyllama-qlora", after="98\u2013100"),
+        Claim("gpt2", "gpt2-lora", before="84\u201385", after="91"),
         Claim("gpt2-large", "gpt2-large-lora"),
         Claim("distilbert", "distilbert-lora"),
         Claim("minilm", "minilm-qlora"),

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from consumer.settings import load_settings
 from schemas.corpus import Message
 from schemas.errors import UserError
+from smsift import app
 from tests.training.tiny import corpus, recipe_for
 from training import reproduce
 from training.recipe import load_recipe
@@ -26,8 +28,8 @@ def collection(tmp_path: Path) -> str:
 
 def test_every_claim_has_its_recipe() -> None:
     assert {load_recipe(claim.recipe).name for claim in CLAIMS.values()}
-    assert (CLAIMS["gpt2"].before, CLAIMS["gpt2"].after) == ("84\u201385 %", "91 %")
-    assert CLAIMS["tinyllama"].after == "98\u2013100 %"
+    assert (CLAIMS["gpt2"].before, CLAIMS["gpt2"].after) == ("84\u201385", "91")
+    assert CLAIMS["tinyllama"].after == "98\u2013100"
     with pytest.raises(UserError, match="choose tinyllama, gpt2"):
         claim_named("gpt5")
 
@@ -49,7 +51,20 @@ def test_a_claim_is_repeated_on_both_splits(
     assert ham.metrics["n"] == 40
     assert ham.metrics["accuracy"] == pytest.approx(1 - int(ham.metrics["spam"] or 0) / 40)
     assert float(after.metrics["accuracy"] or 0) > float(before.metrics["accuracy"] or 0)
-    json.dumps([row.as_json() for row in rows])
+
+
+def test_the_command_prints_json_alone_and_tables_with_the_reason_once(
+    collection: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("SMSIFT_BASE", raising=False)
+    arguments = ["reproduce", "tinyllama", "--data", collection, "--base", str(tmp_path)]
+    found = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert (found["claim"], found["published"]["after"], len(found["rows"])) == ("tinyllama", "98\u2013100", 8)
+    shown = CliRunner().invoke(app, arguments).stdout
+    assert "98\u2013100" in shown
+    assert " ".join(shown.split()).count(found["rows"][2]["note"][:40]) == 1
 
 
 def test_a_base_that_is_not_at_hand_is_a_note_and_the_floors_are_told(
@@ -60,7 +75,7 @@ def test_a_base_that_is_not_at_hand_is_a_note_and_the_floors_are_told(
     rows = list(reproduced(CLAIMS["gpt2"], settings, data=collection, base=str(tmp_path), seed=1))
     assert [row.metrics is None for row in rows] == [False, False, True, True] * 2
     assert all(row.note for row in rows if row.metrics is None)
-    assert [row.published for row in rows[2:4]] == ["84\u201385 %", "91 %"]
+    assert [row.published for row in rows[2:4]] == ["84\u201385", "91"]
 
 
 def test_the_random_split_keeps_every_row_as_the_papers_did() -> None:

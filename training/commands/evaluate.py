@@ -152,18 +152,23 @@ def _show(evaluation: "Evaluation") -> None:
 
 
 def _show_claim(name: str, rows: "list[Row]") -> None:
+    from itertools import groupby
+
     from rich.console import Console
-    from rich.markup import escape
 
     from training.report import COLUMNS, number
 
+    console = Console()
     shown = ("accuracy", "precision", "recall", "f1", "fpr")
-    table = _table(name, ["split", "model", "n", *(COLUMNS[each] for each in shown), "published accuracy", "note"])
-    for row in rows:
-        cells = (number(each, row.metrics[each]) if row.metrics else "\u2013" for each in shown)
-        count = f"{row.metrics['n']:,}" if row.metrics else "\u2013"
-        table.add_row(row.split, row.model, count, *cells, row.published or "\u2013", escape(row.note))
-    Console().print(table)
+    for split, part in groupby(rows, lambda row: row.split):
+        table = _table(f"{name}, {split}", ["", "n", *(COLUMNS[each] for each in shown), "published %"])
+        for row in part:
+            found = row.metrics or dict.fromkeys(("n", *shown))
+            count = "\u2013" if found["n"] is None else f"{found['n']:,}"
+            table.add_row(row.model, count, *(number(each, found[each]) for each in shown), row.published or "\u2013")
+        console.print(table)
+    for note in dict.fromkeys(row.note for row in rows if row.note):
+        console.print(note, markup=False, highlight=False)
 
 
 def _table(title: str, columns: list[str]) -> Any:
@@ -172,5 +177,5 @@ def _table(title: str, columns: list[str]) -> Any:
 
     table = Table(title=escape(title.strip()), title_justify="left", box=None, header_style="bold")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 or column in {"model", "note"} else "right")
+        table.add_column(column, justify="left" if i == 0 else "right")
     return table
