@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from consumer.classifier.engine import Engine
 
 ATTACK: Final = "composed"
-ATTACKED_SPAM: Final = 1000
-ATTACKED_HAM: Final = 2000
-"""Texts attacked at most: enough to see a share of 0.1 %."""
+ATTACKED_SPAM: Final = 500
+ATTACKED_HAM: Final = 1000
+"""Texts attacked at most: enough to see a change of 0.1 % of the ham."""
 TIMED: Final = 256
 """Texts a timed round."""
 ROUNDS: Final = 3

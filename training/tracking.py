@@ -65,10 +65,20 @@ def log_run(
     def act(client: "MlflowClient") -> str:
         tags = {_DIGEST: artifact.digest} | ({"mlflow.parentRunId": parent} if parent else {})
         run = client.create_run(_experiment(client, uri), run_name=f"{manifest.name}-{manifest.version}", tags=tags)
+        run_id = str(run.info.run_id)
+        try:
+            fill(client, run_id)
+        except Exception:
+            client.set_terminated(run_id, "FAILED")
+            raise
+        client.set_terminated(run_id)
+        return run_id
+
+    def fill(client: "MlflowClient", run_id: str) -> None:
         found = metrics if metrics is not None else manifest.metrics
         _log_numbers(
             client,
-            run.info.run_id,
+            run_id,
             {
                 **(params or {}),
                 "recipe": manifest.recipe,
@@ -83,12 +93,10 @@ def log_run(
             | {f"training/{key}": value for key, value in manifest.training.items() if not isinstance(value, str)},
         )
         for name in (*manifest.files, MANIFEST):
-            client.log_artifact(run.info.run_id, str(artifact.folder / name), "model")
+            client.log_artifact(run_id, str(artifact.folder / name), "model")
         if report_folder is not None and report_folder.is_dir():
-            client.log_artifacts(run.info.run_id, str(report_folder), "report")
-        client.set_tag(run.info.run_id, _MODEL, _log_model(run.info.run_id, artifact))
-        client.set_terminated(run.info.run_id)
-        return str(run.info.run_id)
+            client.log_artifacts(run_id, str(report_folder), "report")
+        client.set_tag(run_id, _MODEL, _log_model(run_id, artifact))
 
     return _tried(uri, "the run", act)
 
@@ -223,7 +231,8 @@ def _copied(package: Path, work: Path) -> str:
 
 
 def _find_run(client: "MlflowClient", uri: str, digest: str) -> Any:
-    found = client.search_runs([_experiment(client, uri)], f"tags.`{_DIGEST}` = '{digest}'", max_results=1)
+    whole = f"tags.`{_DIGEST}` = '{digest}' and attributes.status = 'FINISHED'"
+    found = client.search_runs([_experiment(client, uri)], whole, max_results=1)
     return found[0] if found else None
 
 
