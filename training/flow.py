@@ -1,8 +1,9 @@
 """The steps of training as a Metaflow flow: prepare, train every recipe in parallel, evaluate, gate, register.
 
     python -m training.flow run --data sms.csv --recipes minilm-qlora,distilbert-lora
-    python -m training.flow run --data s3://…/sms.csv --recipes tinyllama-qlora --with kubernetes
+    python -m training.flow --datastore s3 --with kubernetes:image=… run --data s3://…/sms.csv --recipes tinyllama-qlora
 
+(or `--with batch`; the image holds smsift[flow], and Metaflow's own settings say where its datastore and cluster are.)
 Each step calls the function that the command of its name calls. Steps may run on different machines: what one hands to
 the next goes through the data store (SMSIFT_DATA_STORE), the models folder (SMSIFT_MODELS) and Metaflow's own datastore,
 so away from one machine the first two must be addresses that all of them reach. Of the models that pass the gate the one

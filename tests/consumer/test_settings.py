@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from consumer.kafka_clients import consumer_config, transactional_config
-from consumer.settings import Settings, env_example, load_settings
+from consumer.settings import Settings, as_environment, env_example, load_settings
 from schemas.errors import UserError
 
 
@@ -118,3 +118,13 @@ def test_the_group_protocol_of_kip_848_gets_none_of_the_classic_protocols_proper
 def test_env_example_lists_every_setting() -> None:
     listed = {line[1:].split("=")[0] for line in env_example().splitlines() if line.startswith("#SMSIFT_")}
     assert listed == {f"SMSIFT_{name.upper()}" for name in Settings.model_fields}
+
+
+def test_another_process_in_another_folder_finds_the_same_models_and_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    given = as_environment(load_settings(models="models", data_store="s3://bucket/data"))
+    assert given["SMSIFT_MODELS"] == str(tmp_path / "models")
+    assert given["SMSIFT_DATA_STORE"] == "s3://bucket/data"

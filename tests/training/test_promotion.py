@@ -64,6 +64,8 @@ def test_a_model_that_passes_becomes_champion_although_mlflow_is_away(models: Pa
     folder = chosen(None, str(models), Path("unused"))
     assert folder is not None
     assert load_artifact(folder).digest == learnt_model.digest
+    (answer,) = run("classify", "--json", "win a free cash prize now").splitlines()
+    assert json.loads(answer)["label"] == "spam"  # the shipped model would not load on the tiny base
 
 
 def test_models_are_listed_and_rolled_back_in_one_command_each(
