@@ -30,6 +30,7 @@ def write_recipe(recipe: Recipe, path: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # several processes import torch, on whatever machine this is
 def test_a_recipe_goes_all_the_way_to_champion(tiny_base: Path, tmp_path: Path) -> None:
     learnt = recipe_for(tiny_base, training__learning_rate=2e-2, training__epochs=20.0)
     recipe = write_recipe(learnt, tmp_path / "learnt.toml")
@@ -49,7 +50,7 @@ def test_a_recipe_goes_all_the_way_to_champion(tiny_base: Path, tmp_path: Path) 
     arguments = ["run", "--data", "made.jsonl", "--recipes", recipe, "--max-steps", "60"]
     answer = subprocess.run(
         [sys.executable, "-m", "training.flow", *arguments, "--floors", "floors.toml"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=170,
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=540,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stdout[-4000:] + answer.stderr[-4000:]
     champion = read_aliases(str(tmp_path / "local" / "models")).champion

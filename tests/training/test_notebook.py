@@ -21,6 +21,7 @@ def test_the_committed_notebook_holds_no_outputs() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # several processes import torch, on whatever machine this is
 def test_every_cell_runs_and_the_gate_answers_at_the_end(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,7 +43,7 @@ def test_every_cell_runs_and_the_gate_answers_at_the_end(
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
     parameters.source += '\nDATA, RECIPE, FLOORS = ["made.jsonl"], "recipe.toml", "floors.toml"'
-    NotebookClient(notebook, timeout=150, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
     said = "".join(each.get("text", "") for each in notebook.cells[-1].outputs)
     assert "accuracy" in said
     assert said.splitlines()[-1].startswith("passed")
