@@ -20,8 +20,12 @@ _COMMON_SHORT: Final = 10_000
 """The same for words of three letters, which codes resemble by chance."""
 _MOST_SIGNS: Final = 6
 """A token with more of them is a code."""
-# A token of letters and such signs; in an address, neighbours tell that it is none.
-_TOKEN: Final = re.compile(r"(?<![\w@$|./:-])(?=[^\W\d_]|[0-9@$!|]+[^\W\d_])[A-Za-z0-9@$!|]{3,}(?![\w@$|/:-]|\.\w)")
+# A token of letters and such signs; in an address, neighbours tell that it is none. Where a run of them does not begin
+# with a token none begins within it, so it is passed over whole: tried again at each sign, a text of nothing but `!`
+# would take a thousand times as long as any other.
+_TOKEN: Final = re.compile(
+    r"(?<![\w@$|./:-])(?:(?=[^\W\d_]|[0-9@$!|]+[^\W\d_])(?P<token>[A-Za-z0-9@$!|]{3,})(?![\w@$|/:-]|\.\w)|[A-Za-z0-9@$!|]+)"
+)
 _SIGN: Final = re.compile(r"[A-Za-z][0134578@$!|]|[01345@$!|7][A-Za-z]")
 
 
@@ -36,7 +40,9 @@ def is_word(letters: str) -> bool:
 
 
 def _decoded(match: re.Match[str]) -> str:
-    token = match.group()
+    token: str | None = match["token"]
+    if token is None:
+        return match.group()
     core = token.rstrip("!|")
     signs = sum(each in _LETTERS for each in core)
     letters = sum(each.isalpha() for each in core)

@@ -57,7 +57,8 @@ class Model:
         return [self._judge(text, reading) for text, reading in zip(normalised, readings, strict=True)]
 
     def warm_up(self) -> None:
-        self.classify(["warm up", "warm up " * 40] * 8)
+        # The last word and the one before make the normaliser load its tables.
+        self.classify(["warm up", "warm up " * 40] * 8 + ["warm w4rm w\u0430rm"])
 
     def _judge(self, text: Normalised, reading: Reading) -> Classification:
         score = calibrated(reading.margin, self._calibration)

@@ -123,5 +123,44 @@ def test_links_numbers_and_amounts_are_signals(text: str, signals: set[str]) -> 
     assert set(normalise(text).signals) == signals
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "!",
+        "!-",
+        "1!",
+        "a!",
+        "a ",
+        "a.",
+        "1-",
+        "a-",
+        "[",
+        " dot ",
+        "hxxp",
+        "x dot com ",
+        "1 (",
+        "\u200b",
+        "a\u0301\u0316",
+    ],
+)
+def test_a_text_written_to_take_long_does_not(unit: str) -> None:
+    normalise("a1 " + unit * 100_000)  # what takes the square of the length would take minutes
+
+
+@pytest.mark.parametrize(
+    ("hidden", "plain"),
+    [
+        ("-!fr33", "-!free"),
+        ("fr33!é", "free!é"),
+        ("!!!! fr33", "!!!! free"),
+        ("$!fr33", "$!fr33"),
+        ("x.!!c@sh", "x.!!c@sh"),
+    ],
+)
+def test_a_disguised_word_is_found_beside_other_signs(hidden: str, plain: str) -> None:
+    assert normalise(hidden).text == plain
+
+
 def test_surrogate_pairs_are_joined_and_lone_surrogates_replaced() -> None:
     assert normalise("\ud83d\ude00 ok \ud800").text == "😀 ok \ufffd"
