@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import torch
+
 from consumer.classifier.artifact import Artifact
 from consumer.settings import Settings
 from schemas.errors import UserError
@@ -54,14 +56,13 @@ def run(recipe: Recipe, splits: Splits, out: Path, how: Run) -> Artifact:
     )
     if not processes().is_main_process:
         return made
-    try:
-        from training.snapshots import add
-
-        add(how.settings.data_folder, splits, how.data)
-        if how.report:
-            _report(made, splits, how)
-    except (UserError, OSError) as error:
-        log.warning("%s", error)
+    for step in (_keep_data, _report):  # each whether or not the one before could be done
+        try:
+            step(made, splits, how)
+        except (UserError, OSError) as error:
+            log.warning("%s", error)
+        except (torch.OutOfMemoryError, MemoryError):
+            log.warning("the memory does not suffice for a report: write it with `smsift evaluate`")
     from training.tracking import log_run
 
     log_run(
@@ -76,13 +77,19 @@ def run(recipe: Recipe, splits: Splits, out: Path, how: Run) -> Artifact:
     return made
 
 
+def _keep_data(_: Artifact, splits: Splits, how: Run) -> None:
+    from training.snapshots import add
+
+    add(how.settings.data_folder, splits, how.data)
+
+
 def _report(made: Artifact, splits: Splits, how: Run) -> None:
     from consumer.classifier.model import load_engine
     from training.evaluate import evaluate
     from training.report import HTML, write_report
     from training.scorer import Scorer, untuned
 
-    if not splits.tests:
+    if not how.report or not splits.tests:
         return
     device = how.settings.device
     evaluation = evaluate(

@@ -1,12 +1,14 @@
 """The same training over all combinations of some fields' values, ending in one table."""
 
+import hashlib
 import itertools
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.table import Table
 
@@ -14,6 +16,8 @@ from consumer.classifier.artifact import MANIFEST, Artifact
 from schemas.errors import UserError
 
 Changes = Mapping[str, Any]
+_SWEEP: Final = "sweep.json"
+"""In the folder of a sweep: which one it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,27 @@ def sweep(axes: Mapping[str, Sequence[Any]], out: Path, train: Callable[[Changes
         done = (folder / MANIFEST).exists()
         points.append(Point(changes, load_artifact(folder) if done else train(changes, folder)))
     return points
+
+
+def claim(out: Path, facts: Sequence[Any]) -> None:
+    """Mark a folder as one sweep's: what else decides a model (recipe, data, seed, …) must be alike for all in a table.
+
+    Raises UserError where it is another's, or cannot be written.
+    """
+    sweep_id = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    path = out / _SWEEP
+    try:
+        if path.exists() and json.loads(path.read_text(encoding="utf-8")) != {"sweep": sweep_id}:
+            raise UserError(
+                f"{out} holds a sweep with another recipe, data or seed: repeat those to go on with it, or choose "
+                "another folder."
+            )
+        out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"sweep": sweep_id}), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"Cannot write the sweep to {out}: {error.strerror or error}.") from error
+    except ValueError:
+        raise UserError(f"{path} is damaged: choose another folder for the sweep.") from None
 
 
 def folder_name(changes: Changes) -> str:

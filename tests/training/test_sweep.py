@@ -17,7 +17,7 @@ from training.commands.train import train as command
 from training.data import Splits
 from training.run import REPORT, Run, run
 from training.snapshots import list_, pull
-from training.sweep import Changes, assignments, combinations, folder_name, sweep, table, value_of, values_of
+from training.sweep import Changes, assignments, claim, combinations, folder_name, sweep, table, value_of, values_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,6 +71,17 @@ def test_a_sweep_keeps_what_is_done_and_ends_in_one_table(
     assert rows[0].split()[1] == str(best.changes["lora.r"])
 
 
+def test_one_table_never_compares_models_of_different_data_or_recipes(tmp_path: Path) -> None:
+    claim(tmp_path / "sweep", [{"training.epochs": 3.0}, "data", 0])
+    claim(tmp_path / "sweep", [{"training.epochs": 3.0}, "data", 0])
+    for other in ([{"training.epochs": 1.0}, "data", 0], [{"training.epochs": 3.0}, "data", 1]):
+        with pytest.raises(UserError, match="a sweep with another recipe, data or seed"):
+            claim(tmp_path / "sweep", other)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="Cannot write the sweep"):
+        claim(tmp_path / "file" / "sweep", [])
+
+
 def test_a_run_ends_with_a_model_a_report_and_a_snapshot_though_the_log_of_runs_is_away(
     tiny_base: Path, tiny_splits: Splits, tmp_path: Path
 ) -> None:
@@ -89,18 +100,14 @@ def test_a_run_ends_with_a_model_a_report_and_a_snapshot_though_the_log_of_runs_
     assert again.manifest.metrics["made"]["n"] == made.manifest.metrics["made"]["n"]
 
 
-def test_a_snapshot_store_that_cannot_be_written_does_not_undo_the_model(
+def test_a_snapshot_store_that_cannot_be_written_undoes_neither_the_model_nor_its_report(
     tiny_base: Path, tiny_splits: Splits, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     settings = Settings(data_store=str(tmp_path / "file" / "data"), tracking_uri="http://127.0.0.1:9")
-    run(
-        recipe_for(tiny_base),
-        tiny_splits,
-        tmp_path / "made",
-        Run(settings, base=str(tiny_base), max_steps=1, report=False),
-    )
+    made = run(recipe_for(tiny_base), tiny_splits, tmp_path / "made", Run(settings, base=str(tiny_base), max_steps=1))
     assert load_artifact(tmp_path / "made").manifest.name == "tiny"
+    assert (made.folder / REPORT / "report.html").is_file()
 
 
 def test_the_command_prints_its_own_lines_and_nothing_else(tiny_base: Path, tmp_path: Path) -> None:

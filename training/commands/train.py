@@ -124,7 +124,7 @@ def _sweep(recipe: "Recipe", splits: "Splits", out: Path, how: "Run", given: "Se
     from schemas.errors import UserError
     from training.precision import processes
     from training.run import run
-    from training.sweep import assignments, combinations, sweep, table, values_of
+    from training.sweep import assignments, claim, combinations, sweep, table, values_of
     from training.tracking import open_sweep
 
     axes = {name: values_of(values) for name, values in assignments(given, "--sweep").items()}
@@ -135,6 +135,8 @@ def _sweep(recipe: "Recipe", splits: "Splits", out: Path, how: "Run", given: "Se
         raise UserError("A sweep compares models on the same split: change data's shares with --set.")
     parent = None
     if processes().is_main_process:
+        fixed = {name: value for name, value in recipe.parameters().items() if name not in axes}
+        claim(out, [fixed, splits.version, how.seed, how.base, how.max_steps])
         parent = open_sweep(how.settings.mlflow_uri, f"sweep of {recipe.name}", {"sweep": " ".join(given)})
     nested = replace(how, report=False, parent=parent)
     points = sweep(axes, out, lambda changes, folder: run(recipe.changed(changes), splits, folder, nested))
