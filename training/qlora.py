@@ -84,7 +84,7 @@ def prepare(base: Path, recipe: Recipe, compute: torch.dtype = torch.float32) ->
         )
     with _quiet():  # its report of the weights that a classifier does not need
         backbone, report = AutoModel.from_pretrained(base, output_loading_info=True, **settings)
-    quantised = tuple(_keep_trainable(backbone))
+    quantised = tuple(_keep_trainable(backbone)) if recipe.quantisation.nf4 else ()
     if quantised and not torch.cuda.is_available():
         _hold_dequantised(backbone, recipe.quantisation.dequantise_below_mb)
     fresh = sorted({name.rpartition(".")[0] for name in report["missing_keys"]})

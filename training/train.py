@@ -13,7 +13,8 @@ import logging
 import resource
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -228,7 +229,7 @@ def _manifest(
             seed=seed,
             metrics=report,
             training=facts,
-            libraries={name: importlib.metadata.version(name) for name in _LIBRARIES},
+            libraries=dict(_versions()),
             files=files,
         )
 
@@ -304,6 +305,13 @@ def _spent(started: float) -> dict[str, float | int]:
     if torch.cuda.is_available():
         spent["gpu_peak_memory_mb"] = torch.cuda.max_memory_allocated() // 2**20
     return spent
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    """The libraries at hand: training in full precision needs no bitsandbytes."""
+    for name in _LIBRARIES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            yield name, importlib.metadata.version(name)
 
 
 def _nobody(_: str) -> None:

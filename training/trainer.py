@@ -209,6 +209,7 @@ def _arguments(recipe: Recipe, work: Path, steps: int, seed: int, compute: torch
         metric_for_best_model="eval_loss",
         greater_is_better=False,
         save_total_limit=2,
+        restore_callback_states_from_checkpoint=training.patience > 0,  # the epochs without a better loss so far
         label_names=["labels"],
         remove_unused_columns=False,
         report_to=[],
@@ -291,11 +292,16 @@ def _load(model: nn.Module, checkpoint: Path) -> None:
 
 @contextmanager
 def as_sentences(recipe: Recipe, work: Path) -> Iterator[None]:
-    """Turn a full memory and a full disk into what a person can do about them."""
+    """Turn a full memory, a full disk and weights that are no numbers into what a person can do about them."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise out_of_memory(recipe) from error
+    except FloatingPointError as error:
+        raise UserError(
+            f"Training has diverged: lower training.learning_rate (now {recipe.training.learning_rate:g}), or set "
+            f"training.compute (now {recipe.training.compute}) to float32; then remove {work}."
+        ) from error
     except (OSError, SafetensorError) as error:
         raise UserError(f"Cannot write checkpoints to {work}: {error}.") from error
     except RuntimeError as error:

@@ -1,5 +1,6 @@
 """A model made by training is the model that is served."""
 
+import importlib.metadata
 import json
 import math
 import subprocess
@@ -86,6 +87,23 @@ def test_a_model_tuned_whole_needs_no_base(tiny_bases: dict[str, Path], tiny_spl
     made = train_on(recipe, tiny_splits, tmp_path / "made", base=str(base), max_steps=1)
     (base / "model.safetensors").unlink()
     assert len(load(made.folder).classify(TEXTS)) == len(TEXTS)
+
+
+def test_full_precision_needs_no_bitsandbytes(
+    tiny_base: Path, tiny_splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = importlib.metadata.version
+
+    def without(name: str) -> str:
+        if name == "bitsandbytes":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", without)
+    monkeypatch.setitem(sys.modules, "bitsandbytes.nn.modules", None)  # what an import of its layers then meets
+    recipe = recipe_for(tiny_base, quantisation__nf4=False)
+    made = train_on(recipe, tiny_splits, tmp_path / "made", base=str(tiny_base), max_steps=1)
+    assert "bitsandbytes" not in made.manifest.libraries
 
 
 def test_the_manifest_says_what_the_model_is_made_from_and_worth(tiny_model: Artifact) -> None:
@@ -241,6 +259,15 @@ def test_memory_that_does_not_suffice_names_the_settings_to_change(
     monkeypatch.setattr(Trainer, "training_step", full)
     with pytest.raises(UserError, match=r"training\.micro_batch_size \(now 8\) or max_length \(now 32\)"):
         train_on(recipe_for(tiny_base), tiny_splits, tmp_path / "made", base=str(tiny_base))
+    assert not (tmp_path / "made").exists()
+
+
+def test_weights_that_are_no_numbers_name_the_settings_to_change(
+    tiny_base: Path, tiny_splits: Splits, tmp_path: Path
+) -> None:
+    recipe = recipe_for(tiny_base, quantisation__nf4=False, training__learning_rate=1e38, training__warmup_share=0)
+    with pytest.raises(UserError, match=r"diverged: lower training\.learning_rate \(now 1e\+38\)"):
+        train_on(recipe, tiny_splits, tmp_path / "made", base=str(tiny_base), max_steps=4)
     assert not (tmp_path / "made").exists()
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from rich.console import Console
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import Trainer
 
 from consumer.classifier import load
 from consumer.classifier.engine import Encoder
@@ -40,14 +42,15 @@ step, calls = Trainer.training_step, [0]
 
 def dying(*args, **kwargs):
     calls[0] += 1
-    if calls[0] == 8:
+    if calls[0] == 20:
         os.kill(os.getpid(), signal.SIGKILL)
     return step(*args, **kwargs)
 
 Trainer.training_step = dying
 base = Path(sys.argv[1])
 splits = split_corpora({"made": corpus()}, {}, validation_share=0.25, test_share=0.25, seed=0)
-train_on(recipe_for(base, lora__dropout=0.2), splits, Path(sys.argv[2]), base=str(base), max_steps=12, version="1")
+recipe = recipe_for(base, lora__dropout=0.2, training__micro_batch_size=4)
+train_on(recipe, splits, Path(sys.argv[2]), base=str(base), max_steps=12, version="1")
 """
 
 
@@ -58,19 +61,21 @@ def margins(folder: Path, base: Path) -> list[float]:
 def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(
     tiny_base: Path, tiny_splits: Splits, tmp_path: Path
 ) -> None:
-    recipe = recipe_for(tiny_base, lora__dropout=0.2)  # chance, too, must go on where it was
+    # Chance, too, must go on where it was: amid the second epoch, and between the micro-batches of a step.
+    recipe = recipe_for(tiny_base, lora__dropout=0.2, training__micro_batch_size=4)
+    assert 9 % (len(tiny_splits.train) // recipe.training.batch_size)
     out = tmp_path / "killed"
     died = subprocess.run([sys.executable, "-c", KILL, str(tiny_base), str(out)], check=False, timeout=120)
     assert died.returncode == -9
     assert not out.exists()
     work = tmp_path / "killed.work"
     checkpoints = sorted(work.glob("checkpoint-*"))
-    assert checkpoints
 
     with pytest.raises(UserError, match="unfinished run with other arguments"):
         train_on(recipe, tiny_splits, out, base=str(tiny_base), max_steps=STEPS, seed=1)
 
-    half = work / "checkpoint-8"  # as a kill amid its writing leaves it
+    assert checkpoints[-1].name == "checkpoint-9"
+    half = work / "checkpoint-10"  # as a kill amid its writing leaves it
     shutil.copytree(checkpoints[-1], half)
     (half / "trainer_state.json").write_text('{"epoch":')
     (half / "adapter_model.safetensors").write_bytes(b"half")
@@ -82,10 +87,12 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(
     assert margins(out, tiny_base) == pytest.approx(margins(whole.folder, tiny_base), abs=1e-4)
 
 
+@pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_a_run_that_was_killed_after_its_last_step_is_only_saved(
-    tiny_base: Path, tiny_splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_base: Path, tiny_splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tuning: str
 ) -> None:
-    recipe = recipe_for(tiny_base, quantisation__nf4=False)
+    recipe = recipe_for(tiny_base, tuning=tuning, quantisation__nf4=False)
+    whole = train_on(recipe, tiny_splits, tmp_path / "whole", base=str(tiny_base), max_steps=3)
     monkeypatch.setattr("training.train.decide", _crash)
     with pytest.raises(KeyboardInterrupt):
         train_on(recipe, tiny_splits, tmp_path / "made", base=str(tiny_base), max_steps=3)
@@ -93,6 +100,7 @@ def test_a_run_that_was_killed_after_its_last_step_is_only_saved(
     monkeypatch.setattr("transformers.Trainer.training_step", _crash)  # no step is made again
     made = train_on(recipe, tiny_splits, tmp_path / "made", base=str(tiny_base), max_steps=3)
     assert made.manifest.training["steps"] == 3
+    assert margins(made.folder, tiny_base) == pytest.approx(margins(whole.folder, tiny_base), abs=1e-4)
 
 
 def _crash(*_: object, **__: object) -> None:
@@ -153,6 +161,33 @@ def test_training_ends_when_validation_gets_no_better(tiny_base: Path, tiny_spli
     assert state["best_global_step"] != steps
 
 
+def test_a_kill_does_not_put_off_the_end_of_a_run_that_gets_no_better(
+    tiny_base: Path, tiny_splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_for(
+        tiny_base,
+        quantisation__nf4=False,
+        training__learning_rate=0.05,
+        training__epochs=20,
+        training__evaluate_per_epoch=True,
+        training__patience=2,
+    )
+    _, steps, _ = fitted(recipe, tiny_base, tiny_splits, tmp_path / "whole")
+    assert steps < 20 * (len(tiny_splits.train) // 8)
+    step, calls = Trainer.training_step, iter(range(steps))
+
+    def dying(*given: Any, **named: Any) -> Any:
+        if next(calls) == steps - 2:  # in the last epoch, after one that was no better
+            _crash()
+        return step(*given, **named)
+
+    monkeypatch.setattr(Trainer, "training_step", dying)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(recipe, tiny_base, tiny_splits, tmp_path / "killed")
+    monkeypatch.undo()
+    assert fitted(recipe, tiny_base, tiny_splits, tmp_path / "killed")[1] == steps
+
+
 def test_the_head_can_learn_at_a_rate_of_its_own(tiny_base: Path, tiny_splits: Splits, tmp_path: Path) -> None:
     moved = []
     for factor in (1.0, 20.0):
@@ -181,7 +216,7 @@ def test_the_head_can_learn_at_a_rate_of_its_own(tiny_base: Path, tiny_splits: S
 def test_two_processes_share_the_texts_of_a_step_and_make_one_model(
     tiny_base: Path, tiny_splits: Splits, tmp_path: Path
 ) -> None:
-    (tmp_path / "program.py").write_text(KILL.replace("== 8", "== -1").replace("dropout=0.2", "dropout=0.0"))
+    (tmp_path / "program.py").write_text(KILL.replace("== 20", "== -1").replace("dropout=0.2", "dropout=0.0"))
     # What `accelerate launch` starts on GPUs; on a CPU it would ask for MPI.
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     done = subprocess.run(
