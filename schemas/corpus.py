@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
@@ -70,6 +71,9 @@ CATEGORY_PATTERN: Final = r"[a-z][a-z0-9_]{0,31}"  # as in schemas.events
 HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 EXPECTED: Final = "expected spam, ham, smishing, 1 or 0"
 FILE_ENDINGS: Final = frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".pq"})
+# What a column's name looks like, and what in its place says that a file begins with a message.
+_NAME: Final = r"[^\W\d][\w.:-]*(?: [\w.:-]+){0,2}"
+_HEADLESS: Final = frozenset({"ham", "smishing"})
 # What a conversion leaves of a character that it lost; a text that is mostly that says nothing any more.
 _LOST: Final = "\ufffd"
 # What rows that nobody has labelled hold in the label's column: -1 is the hub's mark.
@@ -160,7 +164,11 @@ def _messages(name: str, rows: Rows, text_column: str | None, label_column: str 
     for number, row in rows.numbered:
         value = row.get(text_name)
         # Half an emoji, as some exports hold it, cannot be encoded: it becomes the replacement character.
-        text = "" if value is None else LONE_SURROGATE.sub(_LOST, str(value))
+        text = (
+            ""
+            if value is None or (isinstance(value, float) and isnan(value))
+            else LONE_SURROGATE.sub(_LOST, str(value))
+        )
         if not text.strip():
             left_out["empty"] += 1
             continue
@@ -226,13 +234,20 @@ def _word(value: object) -> str:
 
 def _column(name: str, role: str, columns: Sequence[str], wanted: str | None, guesses: Sequence[str]) -> str:
     """The column for `role`: the wanted one, or the best guess. UserError names the columns there are."""
-    there = ", ".join(columns) or "none"
     if wanted is not None:
         if wanted in columns:
             return wanted
-        raise UserError(f"{name} has no column {wanted!r}; its columns are: {there}.")
+        raise _missing(name, f"has no column {wanted!r}", columns, "")
     by_name = {column.strip().lower(): column for column in reversed(columns)}
     for guess in guesses:
         if guess in by_name:
             return by_name[guess]
-    raise UserError(f"{name} has no column that looks like the {role}; its columns are: {there}. Name it.")
+    raise _missing(name, f"has no column that looks like the {role}", columns, " Name it.")
+
+
+def _missing(name: str, what: str, columns: Sequence[str], advice: str) -> UserError:
+    """A file without a line of names has its first message in their place: nothing that looks like one is shown."""
+    if any(_word(column) in _HEADLESS for column in columns):
+        return UserError(f"{name} begins with a message: write a line with the names of its columns above it.")
+    named = (column if re.fullmatch(_NAME, column) else f"one of {len(column)} characters" for column in columns)
+    return UserError(f"{name} {what}; its columns are: {', '.join(named) or 'none'}.{advice}")

@@ -97,7 +97,8 @@ def _table_rows(name: str, ending: str, content: str) -> Rows:
     delimiter = "\t" if ending == ".tsv" or header.count("\t") > header.count(",") else ","
     if delimiter == "," and header.count(";") > header.count(","):
         delimiter = ";"
-    reader = csv.DictReader(StringIO(content, newline=""), delimiter=delimiter)
+    quoting: Any = csv.QUOTE_MINIMAL if delimiter != "\t" or _is_quoted(content) else csv.QUOTE_NONE
+    reader = csv.DictReader(StringIO(content, newline=""), delimiter=delimiter, quoting=quoting)
 
     def numbered() -> Iterator[tuple[int, Mapping[str, Any]]]:
         try:
@@ -107,6 +108,18 @@ def _table_rows(name: str, ending: str, content: str) -> Rows:
             raise UserError(f"{name}, line {reader.line_num + 1}: {error}.") from error
 
     return Rows(tuple(column for column in reader.fieldnames or () if column.strip()), numbered())
+
+
+def _is_quoted(content: str) -> bool:
+    """Whether quotation marks in a tab-separated file enclose texts, or are part of them as in the SMS Spam Collection.
+
+    Taken for enclosing where they are not, the first text that begins with one swallows rows up to the next such mark.
+    """
+    try:
+        rows = csv.reader(StringIO(content, newline=""), delimiter="\t", strict=True)
+        return not any("\t" in field and "\n" in field for row in rows for field in row)
+    except csv.Error:
+        return False
 
 
 def _json_rows(name: str, content: str) -> Rows:

@@ -252,3 +252,29 @@ def test_labels_beyond_doubt_are_named_and_anything_else_is_only_described(tmp_p
     with pytest.raises(UserError) as refusal:
         read_corpus(written(tmp_path, "o.csv", "\n".join(short)))
     assert "mum" not in str(refusal.value)
+
+
+def test_quotation_marks_that_belong_to_a_text_swallow_no_row_of_a_tab_separated_file(tmp_path: Path) -> None:
+    lines = ["label\ttext", 'ham\t"Later" was an hour ago', 'ham\t"no end', "spam\twin now", 'ham\tshe said "yes"']
+    found = read_corpus(written(tmp_path, "raw.tsv", "\n".join(lines)))
+    assert [(message.label, message.text) for message in found] == [tuple(line.split("\t")) for line in lines[1:]]
+    swallowed = read_corpus(written(tmp_path, "ends.tsv", 'label\ttext\nham\t"no end\nspam\twin now\nham\tso "yes"\n'))
+    assert len(swallowed) == 3
+    quoted = read_corpus(written(tmp_path, "quoted.tsv", 'label\ttext\nham\t"two\nlines, ""so"""\nspam\twin now\n'))
+    assert [message.text for message in quoted] == ['two\nlines, "so"', "win now"]
+
+
+def test_a_file_without_names_of_columns_does_not_put_its_first_message_into_the_error(tmp_path: Path) -> None:
+    for first in (
+        'ham,"Ann please ring 07700 900123 tonight"',
+        'spam,"Ann, please ring 07700 900123"',
+        "Ann ring me at 6,0",
+    ):
+        with pytest.raises(UserError, match=r"begins with a message|one of \d+ characters") as refusal:
+            read_corpus(written(tmp_path, "c.csv", f"{first}\nspam,win now\n"))
+        assert "Ann" not in str(refusal.value)
+
+
+def test_a_missing_text_in_parquet_is_empty_and_not_the_word_for_it(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": [None, float("nan"), 5.0], "label": [1, 1, 0]}), tmp_path / "c.parquet")
+    assert load_corpus(CorpusSpec(tmp_path / "c.parquet")).left_out == {"empty": 2}
