@@ -30,7 +30,7 @@ def shown(address: str) -> str:
     """The address as a message may show it."""
     if not is_remote(address):
         return address
-    return re.sub(r"(://)[^/@]*@", r"\1", address).partition("?")[0]
+    return re.sub(r"(://)[^/]*@", r"\1", address).partition("?")[0]
 
 
 def read_bytes(address: str) -> bytes:

@@ -121,9 +121,8 @@ def is_local(filesystem: Any) -> bool:
 
 
 def unreachable(models: str, error: Exception) -> UserError:
-    return UserError(
-        f"The models folder {models} cannot be used ({error or type(error).__name__}): check SMSIFT_MODELS."
-    )
+    why = str(error).replace(models, shown(models)) or type(error).__name__
+    return UserError(f"The models folder {shown(models)} cannot be used ({why}): check SMSIFT_MODELS.")
 
 
 def _in_place(root: Path, alias: Alias) -> Path:

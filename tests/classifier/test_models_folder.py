@@ -105,3 +105,9 @@ def test_broken_aliases_and_an_unknown_kind_of_address_are_one_sentence(local: P
         champion(str(local), tmp_path / "cache")
     with pytest.raises(UserError, match="cannot be used"):
         champion("bogus://models", tmp_path / "cache")
+
+
+def test_an_address_that_cannot_be_used_is_told_without_its_password(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"ftp://127.*cannot be used") as refusal:
+        champion("ftp://someone:secret@127.0.0.1:9/models", tmp_path / "cache")
+    assert "secret" not in str(refusal.value)

@@ -113,3 +113,4 @@ def test_errors_show_no_password_and_no_signature() -> None:
     assert "secret" not in str(refusal.value)
     assert "Signature" not in str(refusal.value)
     assert storage.shown(address) == "http://127.0.0.1:9/a.csv"
+    assert storage.shown("https://user:p@ss@host/a@b.csv") == "https://host/a@b.csv"
