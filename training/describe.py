@@ -12,8 +12,9 @@ from typing import Any, Final
 from consumer.classifier.normalise import SIGNALS, normalise
 from schemas.corpus import Corpus, Message
 from schemas.sms import encoding_of, parts_of
-from training.data import near_duplicates, text_key
+from training.data import text_key
 from training.slices import script_of
+from training.variants import clusters_of
 
 _SHORT: Final = 20
 """Letters below which a language is not even guessed."""
@@ -182,7 +183,7 @@ def _repetition(messages: Sequence[Message], texts: Sequence[str]) -> Repetition
     labels: dict[str, list[str]] = defaultdict(list)
     members: dict[int, set[str]] = defaultdict(set)
     spam: set[int] = set()
-    for message, text, cluster in zip(messages, texts, near_duplicates(texts), strict=True):
+    for message, text, cluster in zip(messages, texts, clusters_of(texts), strict=True):
         key = text_key(text)
         labels[key].append(message.label)
         members[cluster].add(key)
@@ -221,7 +222,7 @@ def _overlaps(texts: Sequence[str], others: Mapping[str, Sequence[str]]) -> Iter
     if not others:
         return
     keys = [text_key(text) for text in texts]
-    clusters = near_duplicates([*texts, *(text for theirs in others.values() for text in theirs)])
+    clusters = clusters_of([*texts, *(text for theirs in others.values() for text in theirs)])
     start = len(texts)
     for name, theirs in others.items():
         known = {text_key(text) for text in theirs}

@@ -4,17 +4,18 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from training.bootstrap import SAMPLES, Interval, interval, intervals
-from training.data import Example, near_duplicates, text_key
+from training.data import Example, text_key
 from training.floor import naive_bayes
 from training.metrics import Floats, Metrics, Scores, expected_calibration_error, log_losses, measure, metrics
 from training.scorer import Scorer
 from training.slices import traits_of
+from training.variants import clusters_of
 
 if TYPE_CHECKING:
     from training.robustness import Attacked
@@ -160,7 +161,7 @@ def evaluate(
     p = model.score([each.text for each in examples])
     seconds = time.perf_counter() - started
     texts = [each.text for each in examples]
-    clusters = near_duplicates(texts) if len(texts) <= MOST_CLUSTERED else None
+    clusters = clusters_of(texts) if len(texts) <= MOST_CLUSTERED else None
     is_spam = np.array([each.label == "spam" for each in examples])
     scores = Scores.of(p, is_spam, model.threshold, clusters)
 
@@ -179,8 +180,9 @@ def evaluate(
         rows = _pick(range(len(texts)), BEFORE_ROWS, draw)
         note = "" if len(rows) == len(texts) else f"on a seeded sample of {len(rows):,} texts"
         notes = "; ".join(each for each in (note, before.facts.get("note", "")) if each)
-        untuned = Scores(before.score([texts[i] for i in rows]), is_spam[rows], before.threshold, None)
-        peers += [judge(before.name, untuned, notes), judge("after tuning", scores.take(rows), note)]
+        after = scores.take(rows)
+        untuned = replace(after, p=before.score([texts[i] for i in rows]), threshold=before.threshold)
+        peers += [judge(before.name, untuned, notes), judge("after tuning", after, note)]
     if floor and (found := naive_bayes(examples, clusters, training, seed)) is not None:
         peers.append(judge("naive Bayes", Scores(found.p, is_spam, 0.5, scores.clusters), found.note))
     attacked = [

@@ -13,9 +13,10 @@ from consumer.settings import Settings
 from schemas.corpus import CorpusSpec
 from schemas.errors import UserError
 from training import corpora, snapshots
-from training.data import Example, Splits, near_duplicates
+from training.data import Example, Splits
 from training.evaluate import Evaluation, evaluate
 from training.scorer import Scorer, load_scorer, untuned
+from training.variants import clusters_of
 
 log = logging.getLogger("smsift.evaluation")
 
@@ -75,7 +76,7 @@ def read_parts(
 def _first_of_clusters(parts: dict[str, Sequence[Example]]) -> dict[str, Sequence[Example]]:
     examples = [each for part in parts.values() for each in part]
     first: dict[int, int] = {}
-    for i, cluster in enumerate(near_duplicates([each.text for each in examples])):
+    for i, cluster in enumerate(clusters_of([each.text for each in examples])):
         first.setdefault(cluster, i)
     kept: dict[str, list[Example]] = {name: [] for name in parts}
     for i in first.values():

@@ -105,8 +105,17 @@ def expected_calibration_error(scores: ArrayLike, is_spam: ArrayLike) -> float |
 
 
 def equal_bins(p: Floats) -> list[NDArray[np.int64]]:
-    """Indices of the scores in at most BINS groups of (almost) equal size, from the lowest scores to the highest."""
-    return np.array_split(np.argsort(p, kind="stable"), min(BINS, max(len(p), 1)))
+    """Indices of the scores in at most BINS groups of almost equal size, from the lowest scores to the highest.
+
+    Equal scores share the group of the middle one: parted, they would be parted by their order in the file, and a file
+    sorted by label would give one score two frequencies.
+    """
+    parts = np.array_split(p, min(BINS, max(len(p), 1)))
+    by_rank = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    _, place, count = np.unique(p, return_inverse=True, return_counts=True)
+    middle = np.cumsum(count) - count + (count - 1) // 2
+    chosen = by_rank[middle[place]]
+    return [np.flatnonzero(chosen == each) for each in np.unique(chosen)]
 
 
 def operating_points(scores: Scores) -> tuple[Floats, Floats, Floats]:

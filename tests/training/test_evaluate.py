@@ -7,8 +7,9 @@ import pytest
 
 from consumer.classifier.artifact import Calibration
 from consumer.classifier.normalise import normalise
+from training import variants
 from training.attacks import ATTACKS
-from training.data import Example
+from training.data import Example, near_duplicates
 from training.evaluate import BEFORE_ROWS, evaluate
 from training.floor import naive_bayes
 from training.scorer import Scorer
@@ -80,6 +81,34 @@ def test_a_model_before_tuning_stands_beside_itself_on_the_same_texts() -> None:
     assert len(before.scores) == len(after.scores) == BEFORE_ROWS
     assert before.scores.is_spam.tolist() == after.scores.is_spam.tolist()
     assert f"{BEFORE_ROWS}" in before.note
+
+
+def test_the_model_before_tuning_is_drawn_by_the_same_clusters_as_the_one_after() -> None:
+    copies = [example(f"prize {code(i % 10)} {i}", "spam") for i in range(40)]
+    before, after = evaluate(scorer(), {"made": [*copies, *ham(40)]}, before=scorer("x", "before"), attacks=()).peers[
+        :2
+    ]
+    assert before.scores.clusters is not None
+    assert after.scores.clusters is not None
+    assert before.scores.clusters.tolist() == after.scores.clusters.tolist()
+    assert len(set(before.scores.clusters.tolist())) == 50
+
+
+def test_thousands_of_copies_of_one_text_are_one_cluster_and_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[int] = []
+
+    def near(texts: list[str]) -> list[int]:
+        compared.append(len(texts))
+        return near_duplicates(texts)
+
+    monkeypatch.setattr(variants, "near_duplicates", near)
+    other = "please call me when you get home from work tonight"
+    texts = [*(f"Rs {i} was debited from your account" for i in range(3000)), other, f"{other} ok", "fishing"]
+    found = variants.clusters_of(texts)
+    assert compared == [4]
+    assert len(set(found[:3000])) == 1
+    assert found[3000] == found[3001]
+    assert len(set(found)) == 3
 
 
 def test_an_attack_that_normalisation_undoes_costs_only_the_network_alone() -> None:

@@ -43,6 +43,14 @@ def test_a_calibrated_score_has_no_calibration_error_and_a_boastful_one_has_its_
     assert metrics(np.full(3000, 0.9), truth, 0.5)["ece"] == pytest.approx(0.6, abs=0.005)
 
 
+def test_the_order_of_texts_with_equal_scores_changes_no_calibration_error() -> None:
+    p, truth = drawn(500, 4, digits=1)
+    by_label = np.argsort(truth, kind="stable")
+    assert metrics(p[by_label], truth[by_label], 0.5)["ece"] == pytest.approx(metrics(p, truth, 0.5)["ece"], abs=1e-6)
+    sorted_file = np.arange(3000) < 900
+    assert metrics(np.full(3000, 0.3), sorted_file, 0.5)["ece"] == 0
+
+
 @pytest.mark.parametrize(("is_spam", "told"), [(True, "recall"), (False, "fpr")])
 def test_what_needs_both_classes_is_null_on_a_file_with_one(is_spam: bool, told: str) -> None:
     scores = Scores.of([0.2, 0.7, 0.9, 0.4], [is_spam] * 4, 0.5)
