@@ -38,7 +38,16 @@ def _mask(letter: str) -> str:
         return "X" if category in {"Lu", "Lt"} else "x"
     if category[0] == "N":
         return "9"
+    if category == "So" and _spells(letter):
+        return "x"
     return "" if category[0] == "M" else _escaped(letter)
+
+
+def _spells(symbol: str) -> bool:
+    """Whether one could write with such symbols: circled and squared letters, flags' halves, Braille."""
+    name = unicodedata.name(symbol, "")
+    plain = unicodedata.normalize("NFKC", symbol)
+    return "LETTER" in name or "BRAILLE" in name or any(letter.isalnum() for letter in plain)
 
 
 def _escaped(letter: str) -> str:

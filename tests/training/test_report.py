@@ -137,11 +137,13 @@ def test_messages_are_shown_by_their_shape_unless_asked(tmp_path: Path) -> None:
         "\U0001d405\U0001d411 \u210eello \ufb01",
         "www.Mine.example",
         "HTTPS://Ab.example",
+        "\u24e6\u24d8\u24dd \U0001f170\U0001f131 \U0001f1ec\U0001f1e7 \u249c \u2813\u2811 \u2121",
     ],
 )
 def test_a_shape_holds_no_letter_or_digit_of_the_text(text: str) -> None:
     bare = re.sub(r"https://|www\.", "", shape(text))
     assert set(re.sub(r"[\W_]", "", bare)) <= set("xX9")
+    assert not [symbol for symbol in bare if not symbol.isascii()]
 
 
 def test_hidden_characters_are_shown_and_long_texts_cut() -> None:
