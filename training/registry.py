@@ -63,12 +63,16 @@ def promote(models: str, artifact: Artifact, expected: Aliases, decision: dict[s
 
 
 def rollback(models: str) -> Aliases:
-    """Swap champion and previous, so that a second rollback undoes the first. Returns the aliases as they are now."""
+    """Swap champion and previous, so that a second rollback undoes the first. Returns the aliases as they are now.
+
+    Raises UserError where the previous champion is no longer whole: what cannot be loaded would serve nobody.
+    """
     now = read_aliases(models)
     if now.previous is None:
         raise UserError(f"There is no previous champion in {shown(models)} to go back to.")
     filesystem, root = open_models(models)
-    _digest_is(filesystem, f"{root}/{now.previous.folder}/{MANIFEST}", now.previous.digest)
+    with _explained(models):
+        _verify(filesystem, f"{root}/{now.previous.folder}", now.previous.digest)
     aliases = now.model_copy(update={"champion": now.previous, "previous": now.champion, "updated": datetime.now(UTC)})
     _write_aliases(models, aliases)
     return aliases
@@ -167,6 +171,13 @@ def _sha256(filesystem: Any, path: str) -> str | None:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return None
+
+
+def _verify(filesystem: Any, folder: str, digest: str) -> None:
+    _digest_is(filesystem, f"{folder}/{MANIFEST}", digest)
+    manifest = Manifest.model_validate_json(filesystem.cat_file(f"{folder}/{MANIFEST}"))
+    for name, listed in manifest.files.items():
+        _digest_is(filesystem, f"{folder}/{name}", listed.sha256)
 
 
 def _digest_is(filesystem: Any, path: str, digest: str) -> None:

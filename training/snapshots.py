@@ -110,10 +110,15 @@ def list_(store: str) -> list[Snapshot]:
 
 
 def test_sets(store: str) -> dict[str, list[str]]:
-    """All texts, as given, that the store's snapshots judge by: test set → texts."""
+    """All texts, as given, that the store's snapshots judge by: test set → texts. The log names damaged snapshots."""
     found: dict[str, set[str]] = {}
     for snapshot in list_(store):
-        for name, part in pull(store, snapshot.digest).tests.items():
+        try:
+            tests = pull(store, snapshot.digest).tests
+        except UserError as error:
+            log.warning("%s", error)
+            continue
+        for name, part in tests.items():
             found.setdefault(name, set()).update(each.original for each in part)
     return {name: sorted(texts) for name, texts in sorted(found.items())}
 
@@ -161,7 +166,7 @@ def _read_parts(store: str, digest: str) -> dict[str, tuple[Example, ...]]:
     try:
         for row in parquet.read_table(BytesIO(raw), columns=["split", *_COLUMNS]).to_pylist():
             parts.setdefault(str(row.pop("split")), []).append(Example(**row))
-    except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise _damaged(store, digest) from error
     return {name: tuple(part) for name, part in parts.items()}
 

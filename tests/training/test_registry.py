@@ -74,10 +74,13 @@ def test_rollback_without_a_previous_champion_is_one_sentence(models: str, first
         rollback(models)
 
 
-def test_rollback_to_a_version_that_is_gone_changes_nothing(models: str, first: Artifact, second: Artifact) -> None:
+@pytest.mark.parametrize("gone", ["tiny-1", f"tiny-1/{MANIFEST}", f"tiny-1/{ADAPTER}"])
+def test_rollback_to_a_version_that_is_gone_or_half_gone_changes_nothing(
+    models: str, first: Artifact, second: Artifact, gone: str
+) -> None:
     promote(models, second, promote(models, first, Aliases()))
     filesystem, root = fsspec.core.url_to_fs(models)
-    filesystem.rm(f"{root}/tiny-1", recursive=True)
+    filesystem.rm(f"{root}/{gone}", recursive=True)
     before = read_aliases(models)
     with pytest.raises(UserError, match="tiny-1"):
         rollback(models)

@@ -89,6 +89,17 @@ def test_a_truncated_file_is_refused_in_a_sentence(tmp_path: Path, name: str) ->
     assert len(snapshots.list_(str(tmp_path))) == (name == snapshots.ROWS)  # one that is damaged hides no other
 
 
+def test_a_damaged_snapshot_hides_no_other_ones_tests_and_one_without_a_column_is_damaged(tmp_path: Path) -> None:
+    first, second = (snapshots.add(str(tmp_path), splits(seed)) for seed in (0, 1))
+    path = tmp_path / first / snapshots.ROWS
+    pq.write_table(pq.read_table(path).drop_columns(["text"]), path)
+    with pytest.raises(UserError, match="damaged or was changed"):
+        snapshots.pull(str(tmp_path), first)
+    expected = {name: {each.original for each in part} for name, part in splits(1).tests.items()}
+    assert {name: set(texts) for name, texts in snapshots.test_sets(str(tmp_path)).items()} == expected
+    assert second == splits(1).version
+
+
 def test_another_snapshots_rows_do_not_pass_under_this_name(tmp_path: Path) -> None:
     first, second = (snapshots.add(str(tmp_path), splits(seed)) for seed in (0, 1))
     (tmp_path / first / snapshots.ROWS).write_bytes((tmp_path / second / snapshots.ROWS).read_bytes())
