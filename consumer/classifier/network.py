@@ -57,7 +57,12 @@ class SequenceClassifier(nn.Module):
         parts = {name: tensor for name, tensor in weights.items() if name.partition(".")[0] not in architecture.head}
         network: Any = MODEL_MAPPING[type(settings)]
         backbone, report = network.from_pretrained(
-            None, config=settings, state_dict=parts, dtype=torch.float32, output_loading_info=True
+            None,
+            config=settings,
+            state_dict=parts,
+            dtype=torch.float32,
+            attn_implementation="sdpa",  # whatever config.json asks for: it may name code to be fetched from the hub
+            output_loading_info=True,
         )
         missing = sorted(report["missing_keys"]) + sorted(str(each) for each in report["mismatched_keys"])
         if missing:

@@ -213,6 +213,14 @@ def test_an_architecture_that_is_not_supported_is_one_sentence(tmp_path: Path) -
         prepare(base, recipe_for(base))
 
 
+def test_a_served_network_fetches_no_code_that_its_config_names(tiny_bases: dict[str, Path]) -> None:
+    config = base_config(tiny_bases["gpt2"]) | {"attn_implementation": "kernels-community/anything"}
+    weights = load_file(tiny_bases["gpt2"] / "model.safetensors")
+    weights = {name.removeprefix("transformer."): each for name, each in weights.items()}
+    network = SequenceClassifier.from_weights(config, weights | {"score.weight": torch.zeros(2, 64)})
+    assert network.backbone.config._attn_implementation == "sdpa"
+
+
 @pytest.mark.parametrize("double", [True, False])
 def test_nf4_in_plain_torch_equals_the_training_librarys(tiny_base: Path, double: bool) -> None:
     words = load_file(tiny_base / "model.safetensors")["encoder.layer.0.intermediate.dense.weight"]
