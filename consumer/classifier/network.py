@@ -62,6 +62,7 @@ class SequenceClassifier(nn.Module):
             state_dict=parts,
             dtype=torch.float32,
             attn_implementation="sdpa",  # whatever config.json asks for: it may name code to be fetched from the hub
+            ignore_mismatched_sizes=True,  # they are reported, as missing ones are
             output_loading_info=True,
         )
         missing = sorted(report["missing_keys"]) + sorted(str(each) for each in report["mismatched_keys"])
@@ -70,7 +71,10 @@ class SequenceClassifier(nn.Module):
         made = cls(backbone, len(weights[f"{architecture.head[-1]}.weight"]))
         for name in architecture.head:
             own = {key.removeprefix(f"{name}."): each for key, each in weights.items() if key.startswith(f"{name}.")}
-            made.get_submodule(name).load_state_dict(own, assign=True)
+            try:
+                made.get_submodule(name).load_state_dict(own, assign=True)
+            except RuntimeError as error:
+                raise UserError(f"The model's weights do not fit its network: {name} is of another shape.") from error
         return made.eval().requires_grad_(requires_grad=False)
 
     @property

@@ -221,6 +221,20 @@ def test_a_served_network_fetches_no_code_that_its_config_names(tiny_bases: dict
     assert network.backbone.config._attn_implementation == "sdpa"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "head", "named"), [({"n_embd": 68}, 68, r"h\.0"), ({"n_layer": 3}, 64, r"h\.2"), ({}, 60, "score")]
+)
+def test_weights_that_do_not_fit_the_network_are_one_sentence(
+    tiny_bases: dict[str, Path], wrong: dict[str, int], head: int, named: str
+) -> None:
+    weights = load_file(tiny_bases["gpt2"] / "model.safetensors")
+    weights = {name.removeprefix("transformer."): each for name, each in weights.items()}
+    with pytest.raises(UserError, match=rf"do not fit its network: .*{named}.* of another shape"):
+        SequenceClassifier.from_weights(
+            base_config(tiny_bases["gpt2"]) | wrong, weights | {"score.weight": torch.zeros(2, head)}
+        )
+
+
 @pytest.mark.parametrize("double", [True, False])
 def test_nf4_in_plain_torch_equals_the_training_librarys(tiny_base: Path, double: bool) -> None:
     words = load_file(tiny_base / "model.safetensors")["encoder.layer.0.intermediate.dense.weight"]
