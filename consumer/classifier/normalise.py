@@ -12,7 +12,7 @@ from typing import Final
 
 from consumer.classifier.leetspeak import decode_leetspeak, is_word
 
-NORMALISER_VERSION: Final = "1"
+NORMALISER_VERSION: Final = "2"
 """Changes with every change of the output: a model is served behind the version that it was trained behind."""
 
 SIGNALS: Final = {
