@@ -27,7 +27,7 @@ def test_every_command_and_option_in_the_readme_exists() -> None:
         command = commands[name]
         if hasattr(command, "commands"):  # a group, such as data: the next word is its command
             command = command.commands[rest.split()[0]]
-        options = {option for parameter in command.params for option in parameter.opts}
+        options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         assert set(re.findall(r"(?<=\s)--[a-z-]+", rest)) <= options
 
 
