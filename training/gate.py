@@ -18,6 +18,7 @@ from schemas.errors import UserError
 from training.bootstrap import SAMPLES, resampled
 from training.metrics import Metrics, Scores, measure
 
+NO_CHAMPION: Final = "no champion yet: nothing to be worse than"
 SHIPPED: Final = Path(__file__).parent / "gate.toml"
 _TINY: Final = 1e-9
 """A number that meets a bound exactly meets it, whatever its last digits are."""
@@ -132,16 +133,23 @@ class Decision:
 
 
 def judge(
-    candidate: Judged, champion: Judged | None, floors: Floors, *, samples: int = SAMPLES, seed: int = 0
+    candidate: Judged,
+    champion: Judged | None,
+    floors: Floors,
+    *,
+    why_none: str = NO_CHAMPION,
+    samples: int = SAMPLES,
+    seed: int = 0,
 ) -> Decision:
     """Decide whether the candidate may become champion. Pure: the same numbers give the same decision.
 
-    `champion`: None where nothing serves yet; the floors still hold. `samples`, `seed`: of the bootstrap.
+    `champion`: what serves today, champion or the model that comes with smsift. None, for the reason `why_none`: there is
+    nothing to compare with, and the floors alone decide. `samples`, `seed`: of the bootstrap.
     """
     found = measure(candidate.scores)
     checks = [*_floors(found, floors), *_robustness(candidate, floors), *_speed(candidate, champion, floors)]
     if champion is None:
-        checks.append(Check("champion", passed=True, reason="no champion yet: nothing to be worse than"))
+        checks.append(Check("champion", passed=True, reason=why_none))
     else:
         checks += _no_worse(candidate, champion, found, floors, samples, seed)
     return Decision(tuple(checks), found, candidate.test)

@@ -1,6 +1,7 @@
 """From a model folder to a champion: try candidate and champion on the frozen test, let the gate decide, promote.
 
-The frozen test is what neither model was trained on, in the same order for both. A refused model changes nothing in the
+Before there is a champion, the model that comes with smsift serves, and the candidate is compared with that one. The
+frozen test is what neither model was trained on, in the same order for both. A refused model changes nothing in the
 models folder; what the gate said of it is logged all the same.
 """
 
@@ -9,8 +10,9 @@ import json
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
@@ -21,7 +23,7 @@ from consumer.settings import Settings
 from schemas.errors import UserError
 from training import registry, snapshots, tracking
 from training.data import Example, text_key
-from training.gate import Decision, Floors, Judged, judge
+from training.gate import NO_CHAMPION, Decision, Floors, Judged, judge
 from training.metrics import Scores
 
 if TYPE_CHECKING:
@@ -70,11 +72,34 @@ class Verdict:
         }
 
 
-def ask_gate(settings: Settings, artifact: Artifact, floors: Floors, data: Sequence[Example] | None = None) -> Verdict:
-    """Judge a candidate beside the champion of the models folder, and log the decision.
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A model that is ready to be tried."""
 
-    `data`: labelled texts to judge on; None: the tests of the snapshot that the candidate was made from. Raises UserError
-    where the test, a model or a base cannot be had.
+    artifact: Artifact
+    engine: "Engine"
+    name: str
+
+    @classmethod
+    def of(cls, artifact: Artifact, settings: Settings) -> Self:
+        """Raises UserError where the model's base is not at hand."""
+        return cls(artifact, _engine(artifact, settings), name_of(artifact))
+
+
+def ask_gate(
+    settings: Settings,
+    artifact: Artifact,
+    floors: Floors,
+    data: Sequence[Example] | None = None,
+    *,
+    shipped: Path | None = None,
+) -> Verdict:
+    """Judge a candidate beside what serves today, and log the decision.
+
+    That is the champion of the models folder, before there is one `shipped`: the folder of the model that comes with
+    smsift (None: nothing serves). Where `shipped` cannot be loaded the floors decide, and the reasons say so. `data`:
+    labelled texts to judge on; None: the tests of the snapshot that the candidate was made from. Raises UserError where
+    the test, the candidate, the champion or the base of one of them cannot be had.
     """
     if artifact.manifest.normaliser_version != NORMALISER_VERSION:
         raise UserError(
@@ -82,15 +107,12 @@ def ask_gate(settings: Settings, artifact: Artifact, floors: Floors, data: Seque
             f"{NORMALISER_VERSION}, so it could not serve: train it again."
         )
     aliases = read_aliases(settings.models_folder)
-    champion = (
-        load_artifact(fetch(settings.models_folder, aliases.champion, settings.models_cache))
-        if aliases.champion
-        else None
-    )
-    frozen = frozen_test(settings.data_folder, artifact, champion, data)
-    candidates = [artifact] if champion is None else [artifact, champion]
-    ours, *theirs = tried(candidates, frozen, settings)
-    verdict = Verdict(artifact, judge(ours, theirs[0] if theirs else None, floors), aliases)
+    serving, why_none = _serving(settings, aliases, shipped)
+    frozen = frozen_test(settings.data_folder, artifact, serving.artifact if serving else None, data)
+    candidate = Contender.of(artifact, settings)
+    ours, *theirs = tried([candidate] if serving is None else [candidate, serving], frozen)
+    decision = judge(ours, theirs[0] if theirs else None, floors, why_none=why_none)
+    verdict = Verdict(artifact, decision, aliases)
     tracking.log_decision(settings.mlflow_uri, artifact, verdict.as_json())
     return verdict
 
@@ -105,7 +127,7 @@ def promote(settings: Settings, verdict: Verdict) -> Aliases:
 
 
 def rollback(settings: Settings) -> Aliases:
-    """Swap champion and previous, then mirror the aliases to MLflow."""
+    """Go back to the previous champion, else to the model that comes with smsift, then mirror the aliases to MLflow."""
     aliases = registry.rollback(settings.models_folder)
     mirror(settings, aliases)
     return aliases
@@ -160,7 +182,7 @@ def labelled(data: Sequence[str], settings: Settings) -> list[Example] | None:
 
 
 def tried(
-    models: Sequence[Artifact], frozen: Frozen, settings: Settings, *, clock: Callable[[], float] = time.perf_counter
+    models: Sequence[Contender], frozen: Frozen, *, clock: Callable[[], float] = time.perf_counter
 ) -> list[Judged]:
     """Run each model on the frozen test, as it is and under attack, and time them in turns."""
     from consumer.classifier.model import Model
@@ -171,17 +193,16 @@ def tried(
     draw = random.Random(frozen.digest)
     spam, ham = ([each for each in frozen.examples if each.label == label] for label in ("spam", "ham"))
     attacked = [*_some(spam, ATTACKED_SPAM, draw), *_some(ham, ATTACKED_HAM, draw)]
-    engines = [_engine(artifact, settings) for artifact in models]
-    scorers = [Scorer.of(artifact, engine) for artifact, engine in zip(models, engines, strict=True)]
-    served = [Model(artifact, engine) for artifact, engine in zip(models, engines, strict=True)]
+    scorers = [Scorer.of(each.artifact, each.engine) for each in models]
+    served = [Model(each.artifact, each.engine) for each in models]
     speeds = _speeds(served, [each.original for each in _some(frozen.examples, TIMED, draw)], clock)
     found = []
-    for artifact, scorer, speed in zip(models, scorers, speeds, strict=True):
+    for contender, scorer, speed in zip(models, scorers, speeds, strict=True):
         scores = Scores.of(scorer.score([each.text for each in frozen.examples]), is_spam, scorer.threshold)
         (effect,) = under_attack(scorer.score, scorer.threshold, attacked, [ATTACK], seed=0)
         found.append(
             Judged(
-                name=name_of(artifact),
+                name=contender.name,
                 test=frozen.digest,
                 scores=scores,
                 attack_recall_loss=effect.normalised.recall_loss,
@@ -194,6 +215,24 @@ def tried(
 
 def name_of(artifact: Artifact) -> str:
     return f"{artifact.manifest.name} {artifact.manifest.version}"
+
+
+def _serving(settings: Settings, aliases: Aliases, shipped: Path | None) -> tuple[Contender | None, str]:
+    """Return what serves today; where there is nothing to compare with, why."""
+    if aliases.champion is not None:
+        folder = fetch(settings.models_folder, aliases.champion, settings.models_cache)
+        return Contender.of(load_artifact(folder), settings), ""
+    if shipped is None:
+        return None, NO_CHAMPION
+    try:
+        found = Contender.of(load_artifact(shipped), settings)
+    except UserError as error:
+        why = str(error).rstrip(".")
+        return (
+            None,
+            f"no champion yet, and no comparison with the model that comes with smsift, which does not load: {why}",
+        )
+    return replace(found, name=f"{found.name}, which comes with smsift"), ""
 
 
 def _engine(artifact: Artifact, settings: Settings) -> "Engine":

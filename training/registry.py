@@ -40,6 +40,7 @@ class Version:
 
     folder: str
     aliases: list[str]
+    """A champion is no challenger to itself, so the latter is not said of it."""
     manifest: Manifest
     gate: dict[str, Any]
     """The gate's decision; empty where none lies beside the version."""
@@ -65,15 +66,19 @@ def promote(models: str, artifact: Artifact, expected: Aliases, decision: dict[s
 def rollback(models: str) -> Aliases:
     """Swap champion and previous, so that a second rollback undoes the first. Returns the aliases as they are now.
 
-    Raises UserError where the previous champion is no longer whole: what cannot be loaded would serve nobody.
+    With no previous champion there is none at all afterwards: the model that comes with smsift serves again. Raises
+    UserError where there is no champion, or the previous one is no longer whole: what cannot be loaded would serve nobody.
     """
     now = read_aliases(models)
-    if now.previous is None:
-        raise UserError(f"There is no previous champion in {shown(models)} to go back to.")
-    filesystem, root = open_models(models)
-    with _explained(models):
-        _verify(filesystem, f"{root}/{now.previous.folder}", now.previous.digest)
-    aliases = now.model_copy(update={"champion": now.previous, "previous": now.champion, "updated": datetime.now(UTC)})
+    if now.champion is None:
+        raise UserError(f"There is no champion in {shown(models)} to go back from.")
+    changes: dict[str, Alias | datetime | None] = {"champion": now.previous, "updated": datetime.now(UTC)}
+    if now.previous is not None:
+        filesystem, root = open_models(models)
+        with _explained(models):
+            _verify(filesystem, f"{root}/{now.previous.folder}", now.previous.digest)
+        changes["previous"] = now.champion
+    aliases = now.model_copy(update=changes)
     _write_aliases(models, aliases)
     return aliases
 
@@ -119,8 +124,15 @@ def versions(models: str) -> list[Version]:
                 manifest = Manifest.model_validate_json(content)
             except (FileNotFoundError, NotADirectoryError, ValidationError):
                 continue
-            found.append(Version(folder, aliases.of(folder), manifest, _gate(filesystem, f"{root}/{folder}/{GATE}")))
+            found.append(
+                Version(folder, _names(aliases, folder), manifest, _gate(filesystem, f"{root}/{folder}/{GATE}"))
+            )
     return sorted(found, key=lambda version: version.manifest.created, reverse=True)
+
+
+def _names(aliases: Aliases, folder: str) -> list[str]:
+    names = aliases.of(folder)
+    return [name for name in names if name != "challenger" or "champion" not in names]
 
 
 def _write_aliases(models: str, aliases: Aliases) -> None:

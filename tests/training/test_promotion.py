@@ -32,7 +32,11 @@ relative_speed = 0.0
 
 @pytest.fixture
 def models(tmp_path: Path, tiny_base: Path, learnt_splits: Splits, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty models folder, with the settings of a project of its own, whose data store has the model's snapshot."""
+    """An empty models folder, with the settings of a project of its own, whose data store has the model's snapshot.
+
+    No model comes with smsift: the real one is of a larger base than the tiny models, and slower.
+    """
+    monkeypatch.setattr("consumer.classifier.model.DEFAULT_MODEL", None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "floors.toml").write_text(FLOORS)
     monkeypatch.setenv("SMSIFT_LOCAL_DIR", str(tmp_path / "local"))
@@ -76,7 +80,7 @@ def test_models_are_listed_and_rolled_back_in_one_command_each(
     run("promote", str(changed(learnt_model, tmp_path / "two", version="2")), "--floors", "floors.toml")
     listed = [json.loads(line) for line in run("models", "--json").splitlines()]
     assert {each["folder"]: each["aliases"] for each in listed} == {
-        "tiny-2": ["champion", "challenger"],
+        "tiny-2": ["champion"],
         "tiny-1": ["previous"],
     }
     assert all(each["gate"]["f1"] and each["created"] for each in listed)
@@ -126,6 +130,49 @@ def test_a_worse_model_than_the_champion_is_refused_and_the_champion_stays(
     assert "to tiny 1" in said
     assert read_aliases(str(models)) == before
     assert [path.name for path in models.iterdir() if path.is_dir()] == ["tiny-1"]
+
+
+def test_the_first_promotion_is_refused_to_a_model_worse_than_the_one_that_comes_with_smsift(
+    models: Path, learnt_model: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    misses = changed(learnt_model, tmp_path / "worse", version="2", threshold=0.9999999, review={"low": 0.1, "high": 1})
+    (tmp_path / "none.toml").write_text(FLOORS.replace("= 0.9", "= 0.0").replace("= 0.8", "= 0.0"))
+    run("promote", str(misses), "--floors", "none.toml", "--json")  # where nothing serves, such floors let it in
+    run("rollback")
+    monkeypatch.setattr("consumer.classifier.model.DEFAULT_MODEL", learnt_model.folder)
+    said = run("promote", str(misses), "--floors", "none.toml", code=1)
+    assert "FAIL  F1 0.0000" in said
+    assert "to tiny 1, which comes with smsift" in said
+    assert read_aliases(str(models)).champion is None
+    assert "tiny 1 is the champion" in run("promote", str(learnt_model.folder), "--floors", "none.toml")
+
+
+def test_where_the_model_that_comes_with_smsift_does_not_load_the_floors_decide_and_the_reason_says_so(
+    models: Path, learnt_model: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = {"id": "no hub has this", "sha256": "0" * 64, "package": None}
+    shipped = changed(learnt_model, tmp_path / "shipped", base=nowhere)
+    monkeypatch.setattr("consumer.classifier.model.DEFAULT_MODEL", shipped)
+    said = run("promote", str(learnt_model.folder), "--floors", "floors.toml")
+    assert "no comparison with the model that comes with smsift" in said
+    assert "no hub has this is not at hand" in said
+    assert "promoted: tiny 1" in said
+
+
+def test_rollback_of_the_first_champion_returns_to_the_model_that_comes_with_smsift_in_mlflow_too(
+    models: Path, learnt_model: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("SMSIFT_TRACKING_URI", uri)
+    run("promote", str(learnt_model.folder), "--floors", "floors.toml")
+    assert set(MlflowClient(uri).get_registered_model("spam").aliases) == {"champion", "challenger"}
+    assert "the model that comes with smsift serves again" in run("rollback")
+    assert chosen(None, str(models), Path("unused")) is None
+    assert set(MlflowClient(uri).get_registered_model("spam").aliases) == {"challenger"}
+    result = CliRunner().invoke(app, ["rollback"])
+    assert isinstance(result.exception, UserError)
 
 
 def test_labelled_files_are_judged_on_instead_of_the_models_own_tests(

@@ -56,7 +56,7 @@ def test_a_second_promotion_keeps_the_first_as_previous_and_rollback_swaps_them(
 ) -> None:
     before = promote(models, first, Aliases())
     promote(models, second, before)
-    assert [version.aliases for version in versions(models)] == [["champion", "challenger"], ["previous"]]
+    assert [version.aliases for version in versions(models)] == [["champion"], ["previous"]]
     for digest in (first.digest, second.digest):
         rollback(models)
         folder = champion(models, tmp_path / "cache")
@@ -66,12 +66,39 @@ def test_a_second_promotion_keeps_the_first_as_previous_and_rollback_swaps_them(
     assert [version.aliases for version in versions(models)] == [["challenger", "previous"], ["champion"]]
 
 
-def test_rollback_without_a_previous_champion_is_one_sentence(models: str, first: Artifact) -> None:
-    with pytest.raises(UserError, match="no previous champion"):
-        rollback(models)
+def test_rollback_of_the_first_champion_leaves_none_so_that_the_shipped_model_serves_again(
+    models: str, first: Artifact, second: Artifact, tmp_path: Path
+) -> None:
     promote(models, first, Aliases())
-    with pytest.raises(UserError, match="no previous champion"):
+    aliases = rollback(models)
+    assert aliases == read_aliases(models)
+    assert champion(models, tmp_path / "cache") is None
+    assert [version.aliases for version in versions(models)] == [["challenger"]]
+    assert promote(models, second, aliases).previous is None
+
+
+def test_rollback_without_a_champion_is_one_sentence(models: str, first: Artifact) -> None:
+    for _ in range(2):
+        with pytest.raises(UserError, match="no champion"):
+            rollback(models)
+        promote(models, first, read_aliases(models))
         rollback(models)
+
+
+def test_a_rollback_of_the_first_champion_that_cannot_be_written_leaves_it(
+    models: str, first: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import registry
+
+    before = promote(models, first, Aliases())
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(registry, "_put", full)
+    with pytest.raises(UserError, match="No space left"):
+        rollback(models)
+    assert read_aliases(models) == before
 
 
 @pytest.mark.parametrize("gone", ["tiny-1", f"tiny-1/{MANIFEST}", f"tiny-1/{ADAPTER}"])

@@ -29,7 +29,7 @@ def promote(
     ] = None,
     accuracy_threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Least accuracy; 0.7 unless the floors say otherwise (the shipped: 0.95)"),
+        typer.Option(min=0, max=1, help="Least accuracy; default: the floors file's; the shipped one says 0.95"),
     ] = None,
     floors: Annotated[Path | None, typer.Option(help="TOML file of floors; default: training/gate.toml")] = None,
     json_lines: Annotated[bool, typer.Option("--json", help="The decision as one JSON object")] = False,
@@ -39,6 +39,7 @@ def promote(
 
     settings = _settings()
     from consumer.classifier.artifact import load_artifact
+    from consumer.classifier.model import DEFAULT_MODEL
     from training import promotion
     from training.gate import SHIPPED, Floors
 
@@ -46,7 +47,8 @@ def promote(
     if accuracy_threshold is not None:
         asked = dataclasses.replace(asked, accuracy=accuracy_threshold)
     artifact = load_artifact(folder)
-    verdict = promotion.ask_gate(settings, artifact, asked, promotion.labelled(data or [], settings))
+    examples = promotion.labelled(data or [], settings)
+    verdict = promotion.ask_gate(settings, artifact, asked, examples, shipped=DEFAULT_MODEL)
     if json_lines:
         print(json.dumps(verdict.as_json()))
     else:
@@ -79,12 +81,14 @@ def models(
 
 
 def rollback() -> None:
-    """Make the previous champion champion again."""
+    """Make the previous champion champion again; before the first, the model that comes with smsift serves again."""
     settings = _settings()
     from training import promotion
 
     aliases = promotion.rollback(settings)
-    assert aliases.champion is not None
+    if aliases.champion is None:
+        print("There is no champion any more: the model that comes with smsift serves again.")
+        return
     print(f"{aliases.champion.folder} is the champion again{_before(aliases)}")
 
 
