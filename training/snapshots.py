@@ -179,8 +179,12 @@ def _resolve(store: str, digest: str) -> str:
     if _DIGEST.fullmatch(digest):
         return digest
     found = [name for name in names_in(store) if name.startswith(digest) and _DIGEST.fullmatch(name)]
-    if not _START.fullmatch(digest) or len(found) != 1:
-        raise UserError(f"{len(found)} snapshots are named {digest}…: `smsift data list` names all that are kept.")
+    if not found:
+        raise UserError(f"No snapshot begins with {digest}: `smsift data list` names all that are kept.")
+    if len(found) > 1:
+        raise UserError(f"{len(found)} snapshots begin with {digest}: `smsift data list` names all that are kept.")
+    if not _START.fullmatch(digest):
+        raise UserError(f"{digest} is too short for a digest: give at least its first 6 characters.")
     return found[0]
 
 

@@ -89,3 +89,23 @@ def test_an_empty_store_and_an_unknown_digest_are_answered_with_the_next_step(fo
     assert "smsift data add" in data("list").stdout
     with pytest.raises(UserError, match="smsift data list"):
         data("pull", "abcdef12")
+
+
+def test_a_corpus_called_like_a_split_is_told_apart_from_it(folder: Path) -> None:
+    (folder / "ours.jsonl").rename("train.jsonl")
+    (folder / "theirs.jsonl").rename("validation.jsonl")
+    added = data("add", "train.jsonl:msg text:kind", "--held-out", "validation.jsonl:msg text:kind")
+    (listed,) = [json.loads(line) for line in data("list", "--json").stdout.splitlines()]
+    rows = listed["rows"]
+    assert f"train {rows['train']}, validation {rows['validation']}; tests: " in added.stderr
+    tests = added.stderr.partition("tests: ")[2].splitlines()[0]
+    assert set(tests.split(", ")) == {f"train {rows['test:train']}", f"validation {rows['test:validation']}"}
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"), [("abc", "No snapshot begins with abc:"), ("f" * 64, "no snapshot ffff")]
+)
+def test_a_snapshot_that_is_not_there_is_one_sentence(folder: Path, given: str, sentence: str) -> None:
+    assert folder.is_dir()
+    with pytest.raises(UserError, match=sentence):
+        data("pull", given)

@@ -90,8 +90,10 @@ def add(
         "test_share": test_share,
     }
     digest = keep(settings.data_folder, splits, options)
-    sizes = {"train": splits.train, "validation": splits.validation, **splits.tests}
-    print(", ".join(f"{name} {len(part):,}" for name, part in sizes.items()), file=sys.stderr)
+    tests = ", ".join(f"{name} {len(part):,}" for name, part in splits.tests.items())
+    print(
+        f"train {len(splits.train):,}, validation {len(splits.validation):,}; tests: {tests or 'none'}", file=sys.stderr
+    )
     print(f"left out: {splits.dropped}", file=sys.stderr)
     print(digest)
 
