@@ -115,11 +115,24 @@ class Evaluation:
     seed: int
     seconds: float
     """Wall time of scoring the texts, without attacks and peers."""
+    trained_on: int | None
+    """Texts that the model was trained on; None where its training split is not at hand."""
+
+    @property
+    def caution(self) -> str | None:
+        """What a reader must know before any of the figures, if anything."""
+        if not self.trained_on:
+            return None
+        return (
+            f"{self.trained_on:,} of {len(self.overall.scores):,} texts were trained on: "
+            "these figures flatter the model"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the metrics of all texts at the top level and the rest under keys. Holds no message text."""
         return {
             **self.overall.as_json(),
+            "trained_on": self.trained_on,
             "threshold": self.model.threshold,
             "model": {"name": self.model.name, **self.model.facts},
             "bootstrap": {"draws": SAMPLES, "level": 0.95, "unit": self.unit, "seed": self.seed},
@@ -171,6 +184,8 @@ def evaluate(
         return Measured.by(name, some, note=note, samples=samples, seed=seed)
 
     overall = judge(model.name, scores)
+    keys = None if training is None else frozenset(text_key(each.text) for each in training)
+    known = None if keys is None else [text_key(text) in keys for text in texts]
     judged, start = {}, 0
     for name, part in parts.items():
         judged[name] = judge(name, scores.take(np.arange(start, start + len(part)))) if len(parts) > 1 else overall
@@ -195,13 +210,14 @@ def evaluate(
         overall=overall,
         parts=judged,
         peers=tuple(peers),
-        slices=tuple(_slices(examples, scores, training)),
+        slices=tuple(_slices(examples, scores, known)),
         attacks=tuple(under_attack(model.score, model.threshold, attacked, attacks, seed)) if attacks else (),
         samples=tuple(predictions[i] for i in _pick(range(len(texts)), SHOWN_SAMPLES, draw)),
         errors=tuple(predictions[i] for i in _worst_first(scores)[:SHOWN_ERRORS]),
         unit="texts" if clusters is None else "near-duplicate clusters",
         seed=seed,
         seconds=seconds,
+        trained_on=None if known is None else sum(known),
     )
 
 
@@ -213,14 +229,13 @@ def _predictions(parts: Mapping[str, Sequence[Example]], p: Floats) -> list[Pred
     ]
 
 
-def _slices(examples: Sequence[Example], scores: Scores, training: Sequence[Example] | None) -> list[Slice]:
-    known = None if training is None else frozenset(text_key(each.text) for each in training)
+def _slices(examples: Sequence[Example], scores: Scores, known: Sequence[bool] | None) -> list[Slice]:
     rows: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, example in enumerate(examples):
         for pair in traits_of(example):
             rows[pair].append(i)
         if known is not None:
-            rows["in the training split", "yes" if text_key(example.text) in known else "no"].append(i)
+            rows["in the training split", "yes" if known[i] else "no"].append(i)
     traits = Counter(trait for trait, _ in rows)
     # A trait that all texts share tells nothing that the table of all texts does not.
     return [Slice(*pair, measure(scores.take(chosen))) for pair, chosen in rows.items() if traits[pair[0]] > 1]

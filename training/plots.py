@@ -163,7 +163,7 @@ def _precision_recall(figure: "Figure", evaluation: Evaluation) -> None:
             unseen = "" if bool((y[x > start] >= start).any()) else ", below the picture"
             axes.plot(x, y, label=_with_area(name, peers[name]) + unseen, zorder=1.5, **look)
     axes.set(xlabel="recall", ylabel="precision", xlim=(start, 1.005), ylim=(start, 1.005))
-    axes.legend(loc="lower left")
+    figure.legend(loc="outside upper center", ncols=2)
 
 
 def _curve(scores: Scores) -> tuple[Floats, Floats]:

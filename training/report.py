@@ -39,6 +39,8 @@ COLUMNS: Final = {
 _DECIMALS: Final = frozenset({"auprc", "nll", "brier", "ece"})
 _TILES: Final = ("recall", "precision", "f1", "fpr", "ece")
 _FEW: Final = 30
+_OPEN_ERRORS: Final = 30
+"""The page folds the rest."""
 _MEANS_SOMETHING: Final = re.compile(r"[&<>`*_\[\]|~\\@$]|:(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
@@ -101,6 +103,7 @@ def _view(evaluation: Evaluation, show_text: bool) -> dict[str, Any]:
     return {
         "title": f"{evaluation.model.name} {evaluation.model.facts.get('version', '')}".strip(),
         "summary": _summary(overall),
+        "caution": evaluation.caution,
         "facts": {
             **evaluation.model.facts,
             "threshold": f"{evaluation.model.threshold:.6g}",
@@ -133,6 +136,7 @@ def _view(evaluation: Evaluation, show_text: bool) -> dict[str, Any]:
         "slices": _slices(evaluation),
         "samples": [_prediction(each, show) for each in evaluation.samples],
         "errors": [_prediction(each, show) for each in evaluation.errors],
+        "open_errors": _OPEN_ERRORS,
         "mistakes": mistakes,
         "shown_errors": SHOWN_ERRORS,
         "show_text": show_text,

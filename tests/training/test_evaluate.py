@@ -197,11 +197,19 @@ def test_slices_tell_traits_apart_and_leave_out_what_all_texts_share() -> None:
 
 def test_texts_known_from_training_are_a_slice() -> None:
     test = [*spam(8), *ham(8)]
-    found = evaluate(scorer(), {"made": test}, training=[*test[:4], *test[8:10]], attacks=()).slices
-    assert {each.value: each.metrics["n"] for each in found if each.trait == "in the training split"} == {
+    evaluation = evaluate(scorer(), {"made": test}, training=[*test[:4], *test[8:10]], attacks=())
+    assert evaluation.caution == "6 of 16 texts were trained on: these figures flatter the model"
+    assert {each.value: each.metrics["n"] for each in evaluation.slices if each.trait == "in the training split"} == {
         "yes": 6,
         "no": 10,
     }
+
+
+@pytest.mark.parametrize(("training", "told"), [(None, None), ([], 0)])
+def test_no_caution_where_no_text_is_known_to_be_trained_on(training: list[Example] | None, told: int | None) -> None:
+    evaluation = evaluate(scorer(), {"made": [*spam(8), *ham(8)]}, training=training, attacks=(), floor=False)
+    assert (evaluation.trained_on, evaluation.caution) == (told, None)
+    assert evaluation.as_json()["trained_on"] == told
 
 
 @pytest.mark.parametrize(

@@ -90,11 +90,16 @@ def test_the_training_split_at_hand_teaches_the_floor_and_is_told_apart(
         "\n".join(json.dumps({"text": each.original, "label": each.label}) for each in learnt_splits.train[:30])
     )
     files = ["--data", "seen.jsonl", "--data", "mixed.csv:msg:kind"]
-    found = json.loads(evaluate(str(learnt_model.folder), *files, "--json", "--no-attacks").stdout)
+    answer = evaluate(str(learnt_model.folder), *files, "--json", "--no-attacks", "--report", "out")
+    found = json.loads(answer.stdout)
     assert f"{len(learnt_splits.train)} training texts" in found["peers"]["naive Bayes"]["note"]
     assert "validation split" in found["peers"]["before tuning"]["note"]
     seen = {each["value"]: each["n"] for each in found["slices"] if each["trait"] == "in the training split"}
     assert seen["yes"] >= 30
+    assert found["trained_on"] == seen["yes"]
+    caution = f"{seen['yes']} of {found['n']} texts were trained on: these figures flatter the model"
+    assert caution in answer.stderr
+    assert all(caution in Path("out", page).read_text() for page in ("report.html", "report.md"))
 
 
 def test_people_get_tables_and_a_report(learnt_model: Artifact) -> None:

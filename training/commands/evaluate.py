@@ -64,6 +64,10 @@ def evaluate(
             write_report(evaluation, report, show_text=show_text)
         except OSError as error:
             raise UserError(f"The report cannot be written to {report}: {error.strerror}.") from error
+    if evaluation.caution:
+        import sys
+
+        print(f"smsift: {evaluation.caution}", file=sys.stderr)
     if as_json:
         import json
 
