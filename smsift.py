@@ -26,7 +26,10 @@ def main() -> NoReturn:
     """Run a command. A UserError is one sentence on stderr and exit code 2; only a defect shows a traceback."""
     logging.getLogger("smsift").addHandler(logging.NullHandler())  # heard where a command configures logs
     try:
-        app()
+        try:
+            app()
+        finally:  # here, not when the interpreter ends and nobody can handle what goes wrong
+            sys.stdout.flush()
     except UserError as error:
         fail(str(error))
     except BrokenPipeError:  # the reader of a pipe, such as head, has gone

@@ -76,6 +76,26 @@ def test_classify_judges_arguments_and_lines_of_stdin_without_kafka(tmp_path: Pa
     assert [line.split()[0] for line in answer.stdout.splitlines()] == ["ham", "spam"]
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_gone_is_no_trace(tmp_path: Path, unbuffered: str) -> None:
+    """Whether the pipe breaks while a command prints, or when what it printed is flushed at its end."""
+    (tmp_path / "few.csv").write_text("text,label\nsee you at six,ham\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        answer = subprocess.run(
+            [sys.executable, "-m", "smsift", "data", "describe", "few.csv", "--json"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered},
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+    assert answer.stderr == ""
+
+
 def test_a_model_folder_with_one_flipped_byte_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(DEFAULT_MODEL, folder)
