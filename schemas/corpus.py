@@ -73,6 +73,7 @@ EXPECTED: Final = "expected spam, ham, smishing, 1 or 0"
 FILE_ENDINGS: Final = frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".pq"})
 # What a column's name looks like, and what in its place says that a file begins with a message.
 _NAME: Final = r"[^\W\d][\w.:-]*(?: [\w.:-]+){0,2}"
+_NAME_BOTH: Final = "Name both, as in messages.csv:TEXT_COLUMN:LABEL_COLUMN."
 _HEADLESS: Final = frozenset({"ham", "smishing"})
 # What a conversion leaves of a character that it lost; a text that is mostly that says nothing any more.
 _LOST: Final = "\ufffd"
@@ -242,7 +243,7 @@ def _column(name: str, role: str, columns: Sequence[str], wanted: str | None, gu
     for guess in guesses:
         if guess in by_name:
             return by_name[guess]
-    raise _missing(name, f"has no column that looks like the {role}", columns, " Name it.")
+    raise _missing(name, f"has no column that looks like the {role}", columns, f" {_NAME_BOTH}")
 
 
 def _missing(name: str, what: str, columns: Sequence[str], advice: str) -> UserError:

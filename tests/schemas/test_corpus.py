@@ -102,7 +102,11 @@ def test_rows_without_text_are_left_out_and_counted(tmp_path: Path, caplog: pyte
     ("name", "content", "sentence"),
     [
         ("c.csv", "id,body_text,kind\n1,x,spam\n", "looks like the text; its columns are: id, body_text, kind"),
-        ("c.csv", "id,text\n1,x\n", "looks like the label; its columns are: id, text"),
+        (
+            "c.csv",
+            "id,text\n1,x\n",
+            "looks like the label; its columns are: id, text. Name both, as in messages.csv:TEXT",
+        ),
         ("c.csv", "text,label\nx,spam\ny,maybe\n", "row 3: column 'label' holds no label"),
         ("c.csv", "", "is empty"),
         ("c.csv", "text,label\n", "holds no labelled messages"),
