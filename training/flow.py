@@ -11,6 +11,8 @@ with the highest F1 on the frozen test becomes champion.
 """
 
 import dataclasses
+import getpass
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -53,8 +55,9 @@ class TrainingFlow(FlowSpec):
         )
         self.data_version = snapshots.add(settings.data_folder, splits)
         self.sweep = tracking.open_sweep(settings.mlflow_uri, f"flow-{current.run_id}", {"recipes": self.recipes})
-        parts = {"train": splits.train, "validation": splits.validation, **splits.tests}
-        counts = [[name, len(part), sum(each.label == "spam" for each in part)] for name, part in parts.items()]
+        tests = [(f"test {name}", part) for name, part in splits.tests.items()]
+        parts = [("train", splits.train), ("validation", splits.validation), *tests]
+        counts = [[name, len(part), sum(each.label == "spam" for each in part)] for name, part in parts]
         _show(f"# Data {self.data_version[:12]}", counts, ["split", "texts", "spam"])
         current.card.append(Markdown(f"Left out: {splits.dropped}"))
         self.next(self.train, foreach="names")
@@ -133,6 +136,7 @@ class TrainingFlow(FlowSpec):
             current.card.append(
                 Markdown(f"# {name_of(verdict.artifact)}: {'passed' if decision.passed else 'refused'}")
             )
+            print("\n".join((f"{name_of(verdict.artifact)}:", *decision.reasons)), flush=True)
             current.card.append(Markdown("\n".join(f"- {reason}" for reason in decision.reasons)))
             if decision.passed:
                 self.passed.append((decision.metrics["f1"] or 0.0, each.files, decision, verdict.aliases))
@@ -188,5 +192,19 @@ def _show(title: str, rows: list[list[Any]], headers: list[str] | None = None) -
     current.card.append(Table([[str(cell) for cell in row] for row in rows], headers=headers or []))
 
 
+def _name_user() -> None:
+    """Give Metaflow a user where it finds none: it looks into the environment only, and will not have root.
+
+    Written for the library, not read. USERNAME, since Metaflow prefers its own METAFLOW_USER to it, and has read that
+    when it was imported.
+    """
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may know its user by number only
+        user = "root"
+    os.environ.setdefault("USERNAME", "smsift" if user == "root" else user)
+
+
 if __name__ == "__main__":
+    _name_user()
     TrainingFlow()

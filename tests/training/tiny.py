@@ -161,3 +161,16 @@ def corpus(rows: int = 120, seed: int = 1) -> list[tuple[str, str]]:
         words = [pick(telling if j % 2 else FILLERS) for j in range(6)]
         texts.append((" ".join(words), "spam" if i % 3 == 0 else "ham"))
     return texts
+
+
+def write_recipe(recipe: Recipe, path: Path) -> str:
+    """A recipe as a TOML file; for such values JSON's spelling is TOML's."""
+    lines: list[str] = []
+    tables: list[str] = []
+    for name, value in recipe.model_dump(mode="json", exclude_none=True).items():
+        if isinstance(value, dict):
+            tables += [f"[{name}]", *(f"{key} = {json.dumps(each)}" for key, each in value.items())]
+        else:
+            lines.append(f"{name} = {json.dumps(value)}")
+    path.write_text("\n".join([*lines, *tables]), encoding="utf-8")
+    return str(path)
