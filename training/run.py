@@ -91,6 +91,13 @@ def _report(made: Artifact, splits: Splits, how: Run) -> None:
 
     if not how.report or not splits.tests:
         return
+    from training.attacks import ATTACKS
+
+    texts = sum(map(len, splits.tests.values()))
+    how.say(
+        f"saved {made.folder}; judging {texts:,} texts, and a sample of them under {len(ATTACKS)} attacks "
+        "(--no-report leaves this out)"
+    )
     device = how.settings.device
     evaluation = evaluate(
         Scorer.of(made, load_engine(made, how.base, device)),

@@ -79,7 +79,7 @@ def train(
     is by default the UTC time. `max_steps` ends training early, for a trial. The settings tell of ClickHouse and the hub's
     token. `say` receives what a person wants to know of the run. Raises UserError where corpora, base or `out` are not usable.
     """
-    _check_unused(out)
+    check_unused(out)
     settings = settings or load_settings()
     splits = splits_for(recipe, data, held_out, seed, settings)
     return train_on(
@@ -109,6 +109,12 @@ def splits_for(
     )
 
 
+def check_unused(out: Path) -> None:
+    """Raises UserError where a model folder cannot be made there."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is not empty: choose another folder for the model.")
+
+
 def train_on(
     recipe: Recipe,
     splits: Splits,
@@ -122,7 +128,7 @@ def train_on(
     say: Callable[[str], None] = log.info,
 ) -> Artifact:
     """Like `train`, for corpora that are read and split already."""
-    _check_unused(out)
+    check_unused(out)
     state = processes()
     if not state.is_main_process:
         say = _nobody
@@ -173,9 +179,9 @@ def train_on(
         with as_sentences(recipe, work):
             shift = prior_shift(splits.train, texts, weighted=recipe.training.class_weights)
             decided = decide(folder, config, tokenizer, trained, quantisation, recipe, splits.validation, shift)
-            report = {
-                name: decided.judge(part) for name, part in {"validation": splits.validation, **splits.tests}.items()
-            }
+            report = {"validation": decided.judge(splits.validation)}
+            for name, part in splits.tests.items():  # a corpus may have any name, and sweeps rank by "validation"
+                report[name if name not in report else f"test {name}"] = decided.judge(part)
         facts |= _spent(started)
         made = save(
             out,
@@ -190,7 +196,7 @@ def train_on(
         state.wait_for_everyone()
     shutil.rmtree(work, ignore_errors=True)
     gpu = f", {facts['gpu_peak_memory_mb']} MB on the GPU" if "gpu_peak_memory_mb" in facts else ""
-    say(f"took {facts['seconds']:.0f} s and at most {facts['peak_memory_mb']} MB of memory{gpu}")
+    say(f"training took {facts['seconds']:.0f} s and at most {facts['peak_memory_mb']} MB of memory{gpu}")
     return made
 
 
@@ -254,11 +260,6 @@ def _find_base(recipe: Recipe, override: str | None, token: str | None) -> tuple
         return folder, named.model_copy(update={"sha256": digest})
     log.warning("training on another base than the recipe's %s", named.id)
     return folder, Base(id=folder.name if local else override, sha256=digest)
-
-
-def _check_unused(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is not empty: choose another folder for the model.")
 
 
 def _claim(work: Path, recipe: Recipe, splits: Splits, base: Base, seed: int, max_steps: int | None) -> None:

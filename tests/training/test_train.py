@@ -2,24 +2,30 @@
 
 import importlib.metadata
 import json
+import logging
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import TrainerState
 from transformers.trainer import Trainer
+from typer.testing import CliRunner
 
+import smsift
 from consumer.classifier import load
 from consumer.classifier.artifact import ADAPTER, MODEL, Artifact
 from schemas.corpus import CorpusSpec
 from schemas.errors import UserError
-from tests.training.tiny import corpus, make_base, recipe_for
+from tests.training.tiny import corpus, make_base, recipe_for, write_recipe
 from training import trainer
 from training.calibrate import fit_platt
 from training.data import Splits
 from training.decision import prior_shift
+from training.progress import Progress
 from training.recipe import RECIPES, Recipe, load_recipe
 from training.train import train, train_on
 
@@ -220,10 +226,51 @@ def test_one_step_is_never_one_class_however_the_lengths_are_grouped() -> None:
 # --- bad input
 
 
+def test_a_corpus_called_validation_does_not_take_the_place_of_the_validation_split(
+    tiny_base: Path, tiny_splits: Splits, tmp_path: Path
+) -> None:
+    (test,) = tiny_splits.tests.values()
+    splits = replace(tiny_splits, tests={"validation": test[:-1]})
+    made = train_on(recipe_for(tiny_base), splits, tmp_path / "m", base=str(tiny_base), max_steps=1)
+    sizes = {name: found["n"] for name, found in made.manifest.metrics.items()}
+    assert sizes == {"validation": len(tiny_splits.validation), "test validation": len(test) - 1}
+
+
 def test_a_folder_in_use_is_refused_before_any_work(tmp_path: Path, tiny_base: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="not empty"):
         train(recipe_for(tiny_base), [CorpusSpec(Path("absent.csv"))], tmp_path)
+
+
+def test_an_interrupted_training_says_how_to_go_on_and_the_same_command_does(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SMSIFT_LOCAL_DIR", str(tmp_path / "local"))
+    monkeypatch.setenv("SMSIFT_TRACKING_URI", "http://127.0.0.1:9")  # nothing listens there
+    logger = logging.getLogger("smsift")
+    for name, value in (("handlers", logger.handlers[:]), ("propagate", logger.propagate), ("level", logger.level)):
+        monkeypatch.setattr(logger, name, value)  # the command configures logs: later tests find them as they were
+    write_recipe(recipe_for(tiny_base), tmp_path / "tiny.toml")
+    rows = [json.dumps({"text": text, "label": label}) for text, label in corpus(120)]
+    (tmp_path / "made.jsonl").write_text("\n".join(rows))
+    command = ["train", "tiny.toml", "--data", "made.jsonl", "--out", "m", "--base", str(tiny_base), "--max-steps", "4"]
+
+    def interrupt(_: object, __: object, state: TrainerState, *___: object, **____: object) -> None:
+        if state.global_step == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as while_training:
+        while_training.setattr(Progress, "on_step_end", interrupt)
+        cut = CliRunner().invoke(smsift.app, command)
+    assert cut.exit_code == 130
+    assert "smsift: interrupted; the same command goes on from the last checkpoint" in cut.stderr
+    whole = CliRunner().invoke(smsift.app, command)
+    assert whole.exit_code == 0, whole.output
+    said = [whole.stdout.index(each) for each in ("training took", "saved m; judging", "report: m", "saved m: tiny")]
+    assert said == sorted(said)
+    refused = CliRunner().invoke(smsift.app, [*command, "--data", "absent.csv"])
+    assert "not empty" in str(refused.exception)  # before it is found that there is no such corpus
 
 
 def test_ten_rows_are_one_sentence(tmp_path: Path, tiny_base: Path) -> None:

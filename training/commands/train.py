@@ -1,7 +1,9 @@
 """`smsift train`."""
 
+import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from training.data import Splits
     from training.recipe import Recipe
     from training.run import Options, Run
+
+_GOES_ON: Final = "the same command goes on from the last checkpoint"
 
 
 def train(
@@ -42,6 +46,7 @@ def train(
     report: Annotated[bool, typer.Option(help="Judge the model in full and write OUT/report; not in a sweep")] = True,
 ) -> None:
     """Train a model and save it as a folder with a manifest. The same command again goes on where it was killed."""
+    from consumer.classifier.artifact import MANIFEST
     from consumer.logs import configure_logs
     from consumer.settings import load_settings
     from schemas.corpus import parse_spec
@@ -61,9 +66,12 @@ def train(
     judged = [_with_columns(parse_spec(each), text_column, label_column) for each in held_out or []]
     try:
         from training.run import Run, run
+        from training.train import check_unused
     except ImportError as error:
         raise UserError(f"Training needs the package {error.name}: install smsift[train].") from error
 
+    if not sweep:  # a sweep goes on in a folder of its own
+        check_unused(out)
     splits = _splits(chosen, specs, judged, from_snapshot, seed, settings)
     how = Run(
         settings,
@@ -72,12 +80,18 @@ def train(
         max_steps=max_steps,
         report=report,
         data=_options(chosen, specs, judged, seed),
-        say=print,
+        say=partial(print, flush=True),  # a log of both streams has them in order
     )
-    if sweep:
-        _sweep(chosen, splits, out, how, sweep)
-        return
-    made = run(chosen, splits, out, how)
+    try:
+        if sweep:
+            _sweep(chosen, splits, out, how, sweep)
+            return
+        made = run(chosen, splits, out, how)
+    except KeyboardInterrupt:
+        saved = (out / MANIFEST).exists()  # it was being judged
+        what = f"the model in {out} is whole, its report is not" if saved else _GOES_ON
+        print(f"smsift: interrupted; {what}", file=sys.stderr)
+        raise typer.Exit(130) from None
     print(f"saved {out}: {made.manifest.name} {made.manifest.version}")
 
 
