@@ -129,7 +129,7 @@ def test_the_command_prints_its_own_lines_and_nothing_else(tiny_base: Path, tmp_
     )
     assert done.returncode == 0, done.stderr[-2000:]
     lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["training", lines[1].split()[0], "took", "saved"]
+    assert [line.split()[0] for line in lines] == ["training", lines[1].split()[0], "training", "saved"]
     assert "parameters are trained" in lines[1]
     assert all(json.loads(line)["logger"].startswith("smsift.") for line in done.stderr.splitlines())
     assert load_artifact(tmp_path / "made").manifest.lora is not None
