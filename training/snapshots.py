@@ -184,7 +184,9 @@ def _resolve(store: str, digest: str) -> str:
     if len(found) > 1:
         raise UserError(f"{len(found)} snapshots begin with {digest}: `smsift data list` names all that are kept.")
     if not _START.fullmatch(digest):
-        raise UserError(f"{digest!r} is too short for a digest: give its first 6 characters; `smsift data list` names all.")
+        raise UserError(
+            f"{digest!r} is too short for a digest: give its first 6 characters; `smsift data list` names all."
+        )
     return found[0]
 
 
